@@ -1,0 +1,1 @@
+"""syncer: change feed to verified mirror."""
