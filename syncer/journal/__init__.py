@@ -1,0 +1,159 @@
+"""The journal: an ordered, durable, transactional record, and the seam behind which SQLite and Kafka are alike.
+
+It promises three things: records are appended atomically, whatever topics they go to (so data and the progress made with it
+commit together); they are read from an offset on, committed ones only; and the end is known, so that a reader can tell that
+it has read everything. Offsets of a partition rise but may have gaps. One contract suite runs over both implementations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+from syncer.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from syncer.config import JournalSettings
+
+
+class Topic(StrEnum):
+    """Every topic; on Kafka named ``<prefix>.<topic>.v1``."""
+
+    CHANGES = "changes"  # ingest and by-hand appenders -> enrich
+    MUTATIONS = "mutations"  # enrich -> partners
+    SET_ASIDE = "set-aside"  # what could not be handled, with a reason; one partition more than the others: ingest's own
+    POSITIONS = "positions"  # ingest's resume point; one partition
+    PROGRESS = "progress"  # enrich's resume point and counts, by partition
+    WATERMARKS = "watermarks"  # per wiki: complete up to which feed time
+
+
+# Of these only the newest record of a key matters, and only that is kept.
+COMPACTED = frozenset({Topic.POSITIONS, Topic.PROGRESS, Topic.WATERMARKS})
+
+
+def partitions_of(topic: Topic, partitions: int) -> int:
+    """How many partitions a topic has when the wikis are spread over ``partitions``."""
+    match topic:
+        case Topic.POSITIONS:
+            return 1
+        case Topic.SET_ASIDE:
+            return partitions + 1
+        case _:
+            return partitions
+
+
+def partition_of(wiki_id: str, partitions: int) -> int:
+    """The partition of a wiki: murmur2 of its id, as Kafka's own default partitioner would place that key."""
+    return (_murmur2(wiki_id.encode()) & 0x7FFFFFFF) % partitions
+
+
+def _murmur2(data: bytes) -> int:
+    """32-bit MurmurHash2 with the seed that Kafka clients share."""
+    m, mask = 0x5BD1E995, 0xFFFFFFFF
+    h = (0x9747B28C ^ len(data)) & mask
+    whole = len(data) & ~3
+    for i in range(0, whole, 4):
+        k = (int.from_bytes(data[i : i + 4], "little") * m) & mask
+        k = ((k ^ (k >> 24)) * m) & mask
+        h = ((h * m) & mask) ^ k
+    if tail := data[whole:]:
+        h = ((h ^ int.from_bytes(tail, "little")) * m) & mask
+    h = ((h ^ (h >> 13)) * m) & mask
+    return h ^ (h >> 15)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Something to append. ``value`` is UTF-8 JSON."""
+
+    topic: Topic
+    partition: int
+    key: str
+    value: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A committed record. ``appended_at`` is the journal's own time, in seconds since the epoch."""
+
+    offset: int
+    key: str
+    value: bytes
+    headers: Mapping[str, str]
+    appended_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a committed record stands in its topic."""
+
+    partition: int
+    offset: int
+
+
+class Owner(Protocol):
+    """The only writer of some partitions, until somebody takes over."""
+
+    async def append(self, records: Sequence[Record]) -> Sequence[int]:
+        """Append all or none, and return the offset of each in the same order, once they are durable.
+
+        Raises Superseded when another owner of the same name has taken over, JournalUnavailable when nothing was written, and
+        OutcomeUnknown when only reading back can tell.
+        """
+
+
+class Journal(Protocol):
+    """What readers see, and where an owner is had. ``identity`` is made with the journal and never changes."""
+
+    identity: str
+    partitions: int
+
+    async def own(self, name: str) -> Owner:
+        """Become the owner of that name (``ingest``, ``enrich-0``). Raises Superseded while another process lives as it."""
+
+    async def append(self, record: Record) -> int:
+        """Append a single record without owning anything (law 10: repair, replay, reconcile)."""
+
+    async def read(self, topic: Topic, partition: int, offset: int, *, limit: int = 1000) -> Sequence[Stored]:
+        """Up to ``limit`` committed records at ``offset`` and after, or none at the end. At most about 16 MiB at once.
+
+        Raises ResumeLost when records at or after ``offset`` were already removed, or ``offset`` lies beyond the end.
+        """
+
+    async def bounds(self, topic: Topic, partition: int) -> tuple[int, int]:
+        """The first offset still there, and the one after the last committed record."""
+
+    async def wait(self, timeout: float) -> None:
+        """Return when something may have been appended, by whomever, or after ``timeout`` seconds."""
+
+    async def close(self) -> None:
+        """Give up what was owned and let go of every resource."""
+
+
+async def latest(journal: Journal, topic: Topic, partition: int) -> dict[str, Stored]:
+    """The newest record of every key of a compacted topic's partition."""
+    newest: dict[str, Stored] = {}
+    offset, end = await journal.bounds(topic, partition)
+    while offset < end:
+        records = await journal.read(topic, partition, offset)
+        if not records:
+            break
+        newest.update((record.key, record) for record in records)
+        offset = records[-1].offset + 1
+    return newest
+
+
+async def open_journal(settings: JournalSettings) -> Journal:
+    """Open the journal that ``journal.url`` names, making it if it is not there."""
+    scheme = settings.url.partition("://")[0]
+    if scheme == "sqlite":
+        from syncer.journal.sqlite import SqliteJournal  # noqa: PLC0415 - only the journal that is used gets imported
+
+        return await SqliteJournal.open(settings)
+    raise Misconfigured(
+        f"journal.url names no known kind of journal: {scheme}://", hint="use sqlite:///<path> (kafka:// is not built yet)"
+    )

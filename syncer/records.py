@@ -1,0 +1,142 @@
+"""The journal's inner records as JSON: changes, marks, positions, things set aside. Pure.
+
+What partners read (mutations) is in :mod:`syncer.wire`. Nothing here ever holds a text, a user, a comment or a hash.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from syncer.model import Cause, Change, Position, Source, Visibility
+
+
+def encode_change(change: Change) -> bytes:
+    """A change as JSON; parts that are empty are left out."""
+    claims = [[rev_id, v.text, v.user, v.comment] for rev_id, v in change.claims]
+    value: dict[str, Any] = {
+        "wiki_id": change.wiki_id,
+        "domain": change.domain,
+        "cause": change.cause,
+        "rev_ids": change.rev_ids,
+        "titles": change.titles,
+        "page_ids": change.page_ids,
+        "namespace": change.namespace,
+        "parent_rev_id": change.parent_rev_id,
+        "claims": claims,
+        "bot": change.bot,
+        "replay_of": change.replay_of,
+        "stream": change.source.stream,
+        "event_id": change.source.event_id,
+        "event_time": change.source.event_time,
+        "received_at": change.source.received_at,
+    }
+    return orjson.dumps({name: part for name, part in value.items() if part is not None and part != [] and part != ()})
+
+
+def decode_change(value: bytes) -> Change:
+    """Read what :func:`encode_change` wrote. Raises KeyError, TypeError or ValueError on anything else."""
+    part = orjson.loads(value)
+    return Change(
+        wiki_id=part["wiki_id"],
+        domain=part["domain"],
+        cause=Cause(part["cause"]),
+        rev_ids=tuple(part.get("rev_ids", ())),
+        titles=tuple(part.get("titles", ())),
+        page_ids=tuple(part.get("page_ids", ())),
+        namespace=part.get("namespace"),
+        parent_rev_id=part.get("parent_rev_id"),
+        claims=tuple((rev_id, Visibility(text, user, comment)) for rev_id, text, user, comment in part.get("claims", ())),
+        bot=part["bot"],
+        replay_of=part.get("replay_of"),
+        source=Source(part["stream"], part["event_id"], part["event_time"], part["received_at"]),
+    )
+
+
+# A mark says: everything of the feed up to this time stands before it. It goes to every partition, so quiet wikis count too.
+MARK_KEY = "mark"
+
+
+def encode_mark(feed_time: str) -> bytes:
+    """A mark as JSON; ``feed_time`` is ISO 8601."""
+    return orjson.dumps({"feed_time": feed_time})
+
+
+def decode_mark(value: bytes) -> str:
+    """The feed time of a mark."""
+    feed_time: str = orjson.loads(value)["feed_time"]
+    return feed_time
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Ingest's own record: where the feed goes on, and what has been appended so far.
+
+    ``appended`` counts changes by partition since the journal began; ``skipped`` and ``set_aside`` count by reason what was
+    not appended; ``gaps`` are the spans of feed time (ISO, from, to) known to be missing.
+    """
+
+    position: Position
+    appended: dict[int, int]
+    skipped: dict[str, int]
+    set_aside: dict[str, int]
+    gaps: tuple[tuple[str | None, str], ...] = ()
+
+
+def encode_resume(resume: Resume) -> bytes:
+    """Ingest's record as JSON."""
+    return orjson.dumps(
+        {
+            "position": [[topic, partition, at] for (topic, partition), at in resume.position.timestamps.items()],
+            "appended": {str(partition): count for partition, count in resume.appended.items()},
+            "skipped": resume.skipped,
+            "set_aside": resume.set_aside,
+            "gaps": resume.gaps,
+        }
+    )
+
+
+def decode_resume(value: bytes) -> Resume:
+    """Read what :func:`encode_resume` wrote."""
+    part = orjson.loads(value)
+    return Resume(
+        position=Position({(topic, partition): at for topic, partition, at in part["position"]}),
+        appended={int(partition): count for partition, count in part["appended"].items()},
+        skipped=part["skipped"],
+        set_aside=part["set_aside"],
+        gaps=tuple((start, end) for start, end in part["gaps"]),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """Something that could not be handled. ``change`` is what a replay repeats; ``raw`` is the start of what was no change."""
+
+    reason: str
+    detail: str
+    at: str
+    change: Change | None = None
+    raw: bytes | None = None
+
+
+def encode_set_aside(entry: SetAside) -> bytes:
+    """A set-aside as JSON; raw bytes as text where they are UTF-8, else with every other byte escaped as ``\\xNN``."""
+    return orjson.dumps(
+        {
+            "reason": entry.reason,
+            "detail": entry.detail,
+            "at": entry.at,
+            "change": orjson.Fragment(encode_change(entry.change)) if entry.change else None,
+            "raw": entry.raw.decode("utf-8", "backslashreplace") if entry.raw is not None else None,
+        }
+    )
+
+
+def decode_set_aside(value: bytes) -> SetAside:
+    """Read what :func:`encode_set_aside` wrote."""
+    part = orjson.loads(value)
+    change = decode_change(orjson.dumps(part["change"])) if part["change"] else None
+    raw = part["raw"].encode() if part["raw"] is not None else None
+    return SetAside(part["reason"], part["detail"], part["at"], change, raw)
