@@ -168,9 +168,154 @@ class Licence:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What a wiki says of itself: ``licence`` None where it states none; ``namespaces`` maps every local name, canonical
-    name and alias (lower case, spaces) to its number; ``article_url`` is the server and path with ``$1`` for the title."""
+    """What a wiki says of itself.
+
+    ``licence`` is None where it states none; ``namespaces`` maps every local name, canonical name and alias (lower case,
+    spaces) to its number; ``article_url`` is the server and path with ``$1`` for the title.
+    """
 
     licence: Licence | None
     namespaces: Mapping[str, int]
     article_url: str
+
+
+class Kind(StrEnum):
+    """How a mutation is to be applied; readers stop at a kind they do not know."""
+
+    PATCH = "patch"
+    SNAPSHOT = "snapshot"
+    DELETE = "delete"
+    REDACT = "redact"
+
+
+@dataclass(frozen=True, slots=True)
+class PageFacts:
+    """A page as it is now. ``page_id`` is None only in the delete of a page that no event named by id."""
+
+    page_id: int | None
+    title: str
+    namespace: int
+    is_redirect: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """What of a page changed with a mutation: the values before, None where the same."""
+
+    title: str | None = None
+    namespace: int | None = None
+    page_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevisionFacts:
+    """A revision without its text. ``sha1`` is the hex SHA-1 of the UTF-8 text sent, None where the text is hidden."""
+
+    rev_id: int
+    rev_parent_id: int
+    timestamp: str
+    size: int
+    sha1: str | None
+    content_model: str
+    minor: bool
+    bot: bool
+    tags: tuple[str, ...]
+    visibility: Visibility
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The text a patch starts from."""
+
+    rev_id: int
+    sha1: str
+
+
+# One splice: at this byte of the base, delete so many bytes, insert this (format ``splice/1``).
+Op = tuple[int, int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """How to get from the base text to the result text, in a format that :data:`syncer.diff.FORMATS` knows."""
+
+    format: str
+    ops: tuple[Op, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SectionChange:
+    """A section of the text that changed. ``range`` is in bytes of the new text (of the old one when it was removed)."""
+
+    path: tuple[str, ...]
+    occurrence: int
+    change: str
+    range: tuple[int, int]
+    before_sha1: str | None
+    after_sha1: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Redacted:
+    """A revision whose visibility is now this. ``recall``: (partition, offset) of records published before that hold it."""
+
+    rev_id: int
+    visibility: Visibility
+    recall: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """What the licence asks a reader to name. ``url`` is the permalink; editor and comment are None where hidden."""
+
+    licence: Licence | None
+    url: str
+    editor: str | None
+    comment: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mutation:
+    """What partners receive: one step of one page (DESIGN 6)."""
+
+    seq: int
+    kind: Kind
+    cause: Cause
+    wiki_id: str
+    domain: str
+    page: PageFacts
+    source: Source
+    published_at: str
+    prior: Prior | None = None
+    revision: RevisionFacts | None = None
+    base: Base | None = None
+    patch: Patch | None = None
+    text: bytes | None = None
+    gap: bool = False
+    sections: tuple[SectionChange, ...] = ()
+    redacted: tuple[Redacted, ...] = ()
+    attribution: Attribution | None = None
+    upstream_sha1: str | None = None
+
+    @property
+    def ce_id(self) -> str:
+        """The id that no two mutations share."""
+        return f"{self.wiki_id}:{self.page.page_id or 0}:{self.seq}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageState:
+    """A page as folded from the mutations so far. A page that is not ``live`` was deleted, or left the scope.
+
+    ``title`` is None while another page has taken it over. ``revision`` and ``attribution`` are those of the last mutation
+    that stated them, None once deleted.
+    """
+
+    page_id: int
+    title: str | None
+    namespace: int
+    is_redirect: bool
+    seq: int
+    live: bool
+    revision: RevisionFacts | None
+    attribution: Attribution | None

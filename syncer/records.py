@@ -33,7 +33,7 @@ def encode_change(change: Change) -> bytes:
         "event_time": change.source.event_time,
         "received_at": change.source.received_at,
     }
-    return orjson.dumps({name: part for name, part in value.items() if part is not None and part != [] and part != ()})
+    return orjson.dumps({name: part for name, part in value.items() if part is not None and part not in ([], ())})
 
 
 def decode_change(value: bytes) -> Change:
@@ -122,7 +122,7 @@ class SetAside:
 
 
 def encode_set_aside(entry: SetAside) -> bytes:
-    """A set-aside as JSON; raw bytes as text where they are UTF-8, else with every other byte escaped as ``\\xNN``."""
+    """A set-aside as JSON; raw bytes as text, with those that are no UTF-8 escaped."""
     return orjson.dumps(
         {
             "reason": entry.reason,

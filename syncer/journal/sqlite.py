@@ -1,0 +1,275 @@
+"""The embedded journal: one SQLite file, no server. The default.
+
+One table a topic; AUTOINCREMENT makes offsets that are never given out twice, so those of a partition rise with gaps. Two
+connections, each with a thread of its own, so that a reader never waits for a disk to sync. An owner holds a lock on a file
+beside the journal for as long as its process lives, and an epoch that is checked in every commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import sqlite3
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+import orjson
+import zstandard
+
+from syncer import sqlite
+from syncer.errors import JournalUnavailable, Misconfigured, ResumeLost, Superseded
+from syncer.journal import COMPACTED, Record, Stored, Topic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from syncer.config import JournalSettings, Retention
+
+T = TypeVar("T")
+
+POLL = 0.05  # seconds between looks for what another process appended
+READ_BYTES = 16 * 1024 * 1024  # a read stops after this many bytes of values: memory stays bounded
+PACK_FROM = 512  # bytes; below this zstd gains nothing
+TRIM_AT_ONCE = 1000  # records removed in one transaction, so that a writer waits for milliseconds only
+DAY = 86_400.0
+
+MIGRATIONS = (
+    "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;\n"
+    "CREATE TABLE owners (name TEXT PRIMARY KEY, epoch INTEGER NOT NULL) WITHOUT ROWID;\n"
+    # Where a partition begins once retention has cut it, and how many bytes of values a topic holds.
+    "CREATE TABLE floors (topic TEXT, part INTEGER, floor INTEGER NOT NULL, PRIMARY KEY (topic, part)) WITHOUT ROWID;\n"
+    "CREATE TABLE used (topic TEXT PRIMARY KEY, bytes INTEGER NOT NULL) WITHOUT ROWID;\n"
+    + "".join(
+        f'CREATE TABLE "{topic}" ("offset" INTEGER PRIMARY KEY AUTOINCREMENT, part INTEGER NOT NULL, key TEXT NOT NULL,'
+        " headers BLOB NOT NULL, value BLOB NOT NULL, packed INTEGER NOT NULL, appended_at REAL NOT NULL);\n"
+        f'CREATE INDEX "{topic} by part" ON "{topic}" (part{", key" if topic in COMPACTED else ""});\n'
+        for topic in Topic
+    ),
+)
+
+
+class SqliteJournal:
+    """See :class:`syncer.journal.Journal`. ``wait`` serves one waiter at a time."""
+
+    def __init__(self, path: Path, settings: JournalSettings) -> None:
+        self._path = path
+        self._retention: Retention = settings.retention
+        self._writing = ThreadPoolExecutor(1, "journal-write")
+        self._reading = ThreadPoolExecutor(1, "journal-read")
+        self._writer = sqlite.connect(path, MIGRATIONS)
+        self._reader = sqlite.connect(path, MIGRATIONS)
+        self._reader.execute("PRAGMA query_only = ON")
+        self._locks: list[int] = []
+        self._appended = asyncio.Event()
+        self._seen_version = -1
+        self.identity, self.partitions = self._identify(settings)
+
+    @classmethod
+    async def open(cls, settings: JournalSettings) -> SqliteJournal:
+        """Open ``sqlite:///path``; the path is absolute with four slashes, or begins with ``<state>``."""
+        path = settings.url.removeprefix("sqlite://").removeprefix("/")
+        return await asyncio.to_thread(cls, sqlite.expand(path), settings)
+
+    def _identify(self, settings: JournalSettings) -> tuple[str, int]:
+        """Read, or make on first use, what the journal says of itself."""
+        with sqlite.transaction(self._writer):
+            fresh = {"identity": uuid.uuid4().hex, "partitions": str(settings.partitions), "prefix": settings.prefix}
+            self._writer.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", fresh.items())
+            meta = dict(self._writer.execute("SELECT name, value FROM meta"))
+        for name, wanted in (("partitions", str(settings.partitions)), ("prefix", settings.prefix)):
+            if meta[name] != wanted:
+                raise Misconfigured(
+                    f"{self._path} was made with journal.{name} = {meta[name]}, the settings say {wanted}",
+                    hint=f"set journal.{name} = {meta[name]}: it cannot change after creation",
+                )
+        return meta["identity"], int(meta["partitions"])
+
+    async def own(self, name: str) -> SqliteOwner:
+        """Become the owner ``name``: lock it against other processes, and outdate every epoch before."""
+        return await self._write(lambda: self._own(name))
+
+    def _own(self, name: str) -> SqliteOwner:
+        lock = os.open(f"{self._path}.{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(lock)
+            raise Superseded(
+                f"another process is the owner '{name}' of {self._path}", hint="stop it first: one journal has one hub"
+            ) from error
+        self._locks.append(lock)
+        with sqlite.transaction(self._writer):
+            row = self._writer.execute(
+                "INSERT INTO owners VALUES (?, 1) ON CONFLICT DO UPDATE SET epoch = epoch + 1 RETURNING epoch", (name,)
+            ).fetchone()
+        return SqliteOwner(self, name, row[0])
+
+    async def append(self, record: Record) -> int:
+        """Append one record without owning anything."""
+        return (await self.commit((record,)))[0]
+
+    async def commit(self, records: Sequence[Record], owner: tuple[str, int] | None = None) -> list[int]:
+        """Append all or none; with an owner's name and epoch, only while that epoch is the newest."""
+        offsets = await self._write(lambda: self._commit(records, owner))
+        self._appended.set()
+        return offsets
+
+    def _commit(self, records: Sequence[Record], owner: tuple[str, int] | None) -> list[int]:
+        db, now = self._writer, time.time()
+        rows = [(record, *_pack(record.value)) for record in records]
+        used: dict[Topic, int] = {}
+        offsets: list[int] = []
+        with sqlite.transaction(db):
+            if owner and db.execute("SELECT epoch FROM owners WHERE name = ?", owner[:1]).fetchone() != owner[1:]:
+                raise Superseded(f"another process has become the owner '{owner[0]}' of {self._path}")
+            for record, value, packed in rows:
+                table = record.topic
+                if table in COMPACTED:
+                    db.execute(f'DELETE FROM "{table}" WHERE part = ? AND key = ?', (record.partition, record.key))  # noqa: S608 - an enum
+                else:
+                    used[table] = used.get(table, 0) + len(value)
+                row = (record.partition, record.key, orjson.dumps(dict(record.headers)), value, packed, now)
+                cursor = db.execute(f'INSERT INTO "{table}" VALUES (NULL, ?, ?, ?, ?, ?, ?)', row)  # noqa: S608 - an enum
+                offsets.append(cursor.lastrowid or 0)
+            _count(db, used)
+        return offsets
+
+    async def read(self, topic: Topic, partition: int, offset: int, *, limit: int = 1000) -> list[Stored]:
+        """See :meth:`Journal.read`."""
+        return await self._read(lambda: self._records(topic, partition, offset, limit))
+
+    def _records(self, topic: Topic, partition: int, offset: int, limit: int) -> list[Stored]:
+        query = (
+            f'SELECT "offset", key, headers, value, packed, appended_at FROM "{topic}"'  # noqa: S608 - an enum
+            ' WHERE part = ? AND "offset" >= ? ORDER BY "offset" LIMIT ?'
+        )
+        records: list[Stored] = []
+        size = 0
+        for at, key, headers, value, packed, appended_at in self._reader.execute(query, (partition, offset, limit)):
+            plain = zstandard.decompress(value) if packed else value
+            records.append(Stored(at, key, plain, orjson.loads(headers), appended_at))
+            size += len(plain)
+            if size >= READ_BYTES:
+                break
+        start, end = self._bounds(topic, partition)
+        if offset < start or (not records and offset > end):
+            raise ResumeLost(
+                f"offset {offset} of {topic}, partition {partition}, is not in {self._path}: it holds {start} to {end}",
+                hint="the journal was cut by retention, or is not the one this reader followed; start the reader anew",
+            )
+        return records
+
+    async def bounds(self, topic: Topic, partition: int) -> tuple[int, int]:
+        """See :meth:`Journal.bounds`."""
+        return await self._read(lambda: self._bounds(topic, partition))
+
+    def _bounds(self, topic: Topic, partition: int) -> tuple[int, int]:
+        floor = self._reader.execute("SELECT floor FROM floors WHERE topic = ? AND part = ?", (topic, partition)).fetchone()
+        start = floor[0] if floor else 0
+        last = self._reader.execute(f'SELECT max("offset") FROM "{topic}" WHERE part = ?', (partition,)).fetchone()[0]  # noqa: S608 - an enum
+        return start, start if last is None else last + 1
+
+    async def wait(self, timeout: float) -> None:
+        """See :meth:`Journal.wait`: at once for this process's own appends, within POLL for another's."""
+        deadline = time.monotonic() + timeout
+        while True:
+            self._appended.clear()
+            version = await self._read(lambda: self._reader.execute("PRAGMA data_version").fetchone()[0])
+            left = deadline - time.monotonic()
+            if version != self._seen_version or left <= 0:
+                self._seen_version = version
+                return
+            try:
+                await asyncio.wait_for(self._appended.wait(), min(POLL, left))
+            except TimeoutError:
+                continue
+
+    async def retain(self) -> int:
+        """Remove what is older or more than ``journal.retention`` allows, give the space back, and say how much was removed."""
+        removed = 0
+        for topic, days, most in (
+            (Topic.CHANGES, self._retention.changes_days, self._retention.changes_bytes),
+            (Topic.MUTATIONS, self._retention.mutations_days, self._retention.mutations_bytes),
+            (Topic.SET_ASIDE, self._retention.set_aside_days, self._retention.set_aside_bytes),
+        ):
+            trim = partial(self._trim, topic, time.time() - days * DAY, most)
+            while count := await self._write(trim):
+                removed += count
+        if removed:
+            await self._write(lambda: self._writer.execute("PRAGMA incremental_vacuum").fetchall())
+        return removed
+
+    def _trim(self, topic: Topic, before: float, most: int) -> int:
+        """Remove the oldest records, a bounded number, that are too old or too much."""
+        db = self._writer
+        with sqlite.transaction(db):
+            row = db.execute("SELECT bytes FROM used WHERE topic = ?", (topic,)).fetchone()
+            excess = (row[0] if row else 0) - most
+            query = f'SELECT "offset", part, length(value), appended_at FROM "{topic}" ORDER BY "offset" LIMIT ?'  # noqa: S608 - an enum
+            freed = last = count = 0
+            floors: dict[int, int] = {}
+            for offset, part, size, appended_at in db.execute(query, (TRIM_AT_ONCE,)):
+                if appended_at >= before and freed >= excess:
+                    break
+                freed, last, count = freed + size, offset, count + 1
+                floors[part] = offset + 1
+            if count:
+                db.execute(f'DELETE FROM "{topic}" WHERE "offset" <= ?', (last,))  # noqa: S608 - an enum
+                db.executemany(
+                    "INSERT INTO floors VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET floor = excluded.floor",
+                    ((topic, part, floor) for part, floor in floors.items()),
+                )
+                _count(db, {topic: -freed})
+        return count
+
+    async def close(self) -> None:
+        """Let go of the owners' locks and the connections."""
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        self._writing.shutdown()
+        self._reading.shutdown()
+        self._writer.close()
+        self._reader.close()
+        while self._locks:
+            os.close(self._locks.pop())
+
+    async def _write(self, work: Callable[[], T]) -> T:
+        return await self._in(self._writing, work)
+
+    async def _read(self, work: Callable[[], T]) -> T:
+        return await self._in(self._reading, work)
+
+    async def _in(self, pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(pool, work)
+        except sqlite3.Error as error:
+            raise JournalUnavailable(f"{self._path}: {error}", hint="look at the disk's space and health") from error
+
+
+class SqliteOwner:
+    """See :class:`syncer.journal.Owner`."""
+
+    def __init__(self, journal: SqliteJournal, name: str, epoch: int) -> None:
+        self._journal = journal
+        self._owner = (name, epoch)
+
+    async def append(self, records: Sequence[Record]) -> list[int]:
+        """Append all or none; see :meth:`syncer.journal.Owner.append`. A local commit is never of unknown outcome."""
+        return await self._journal.commit(records, self._owner)
+
+
+def _pack(value: bytes) -> tuple[bytes, bool]:
+    """A value as it is stored, and whether it is packed."""
+    return (zstandard.compress(value, 1), True) if len(value) >= PACK_FROM else (value, False)
+
+
+def _count(db: sqlite3.Connection, used: dict[Topic, int]) -> None:
+    """Keep the sums of bytes by topic: nobody wants to add up gigabytes to know them."""
+    rows: Iterable[tuple[Topic, int]] = used.items()
+    db.executemany("INSERT INTO used VALUES (?, ?) ON CONFLICT DO UPDATE SET bytes = bytes + excluded.bytes", rows)
