@@ -24,7 +24,14 @@ GENERATION = 1 << 32  # seqs of one generation of the store: more than a page wi
 # What a deletion is called when it was found by looking for something else.
 FOUND_BY_LOOKING = frozenset({Cause.EDIT, Cause.CREATE, Cause.PROTECT, Cause.UPLOAD, Cause.VISIBILITY, Cause.LOG})
 
-Recall = tuple[tuple[int, int], ...]
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What is published of a page: its state, its text where it is at hand, and which records hold a revision of it."""
+
+    state: PageState | None
+    text: bytes | None
+    recall: Callable[[int], tuple[tuple[int, int], ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +43,11 @@ class Frame:
     published_at: str
 
 
-def compose(
-    step: Step, change: Change, state: PageState | None, base: bytes | None, recall: Callable[[int], Recall], frame: Frame
-) -> Mutation:
-    """One step as a mutation. ``base`` is the published text where it is at hand; ``recall`` tells which records hold a revision."""
-    seq = max(state.seq if state else 0, frame.generation * GENERATION) + 1
+def compose(step: Step, change: Change, published: Published, frame: Frame) -> Mutation:
+    """One step as a mutation. Raises nothing: what :func:`syncer.decide.decide` returns can always be composed."""
+    state = published.state
     mutation = Mutation(
-        seq=seq,
+        seq=state.seq + 1 if state else frame.generation * GENERATION + 1,
         kind=Kind.DELETE,
         cause=change.cause,
         wiki_id=change.wiki_id,
@@ -57,8 +62,8 @@ def compose(
             return replace(mutation, cause=cause, prior=prior)
         case Redact() | Bring():
             told = _with_revision(mutation, step, change, state, frame)
-            told = replace(told, redacted=tuple(replace(entry, recall=recall(entry.rev_id)) for entry in step.redacted))
-            return told if isinstance(step, Redact) else _with_text(told, step, state, base)
+            told = replace(told, redacted=tuple(replace(entry, recall=published.recall(entry.rev_id)) for entry in step.redacted))
+            return told if isinstance(step, Redact) else _with_text(told, step, state, published.text)
         case _:
             assert_never(step)
 
@@ -93,11 +98,10 @@ def _with_text(mutation: Mutation, step: Bring, state: PageState | None, base: b
     """The patch from the published text, or the whole text where that is smaller or the reader has no base."""
     mutation = replace(mutation, prior=step.prior, kind=Kind.SNAPSHOT)
     published = state.revision if state and state.live else None
-    skips = state is not None and mutation.seq != state.seq + 1
-    gap = step.gap or published is None or published.sha1 is None or base is None or skips
+    gap = step.gap or published is None or published.sha1 is None or base is None
     text = base if step.revision is None else step.revision.text
     if step.revision is not None and text is None:
-        return replace(mutation, gap=gap and (published is None or skips or step.gap))
+        return replace(mutation, gap=published is None or step.gap)
     if text is None:
         raise AssertionError("a page of which neither text nor revision is at hand is always fetched")
     if gap:

@@ -1,7 +1,7 @@
 """Every setting, in frozen sections; a component gets only its own section.
 
-Flags > environment ``SYNCER_SECTION__KEY`` > the TOML file of ``--config`` > the defaults here. An unknown key is an error that
-names the key and the nearest known one. ``<state>`` in a path is ``$STATE_DIRECTORY`` (set by systemd), else the XDG state folder.
+Flags > environment ``SYNCER_SECTION__KEY`` > the TOML file of ``--config`` > the defaults here. An unknown key is an error
+that names the key and the nearest known one. ``<state>`` in a path is ``$STATE_DIRECTORY`` (set by systemd), else the XDG state folder.
 """
 
 from __future__ import annotations
@@ -9,17 +9,19 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 
 from syncer.errors import Misconfigured
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 PREFIX = "SYNCER_"
+NOT_SETTINGS = ("SYNCER_TEST_", "SYNCER_CONFIG")  # the tests' own, and where the TOML file is
 
 # The public projects of Wikimedia, and the two single-site ones: nothing else is ever asked unless the operator adds it.
 PUBLIC_DOMAINS = (
@@ -32,6 +34,17 @@ class Section(BaseModel):
     """A frozen group of settings that knows no other keys than its own."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _list(cls, value: object, info: ValidationInfo) -> object:
+        """Take a list from an environment variable or a flag: JSON, or words with commas between them."""
+        field = cls.model_fields[info.field_name or ""]
+        if not isinstance(value, str) or get_origin(field.annotation) is not tuple:
+            return value
+        return (
+            orjson.loads(value) if value.lstrip().startswith("[") else [part.strip() for part in value.split(",") if part.strip()]
+        )
 
 
 class FeedSettings(Section):
@@ -137,3 +150,70 @@ class Settings(Section):
     @classmethod
     def _no_blank(cls, value: str | None) -> str | None:
         return value.strip() or None if value else None
+
+
+def load(path: Path | None = None, flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Build the settings. ``flags`` maps dotted keys (``feed.url``) to values. Raises Misconfigured, naming the key."""
+    merged: dict[str, Any] = {}
+    for layer in (_file(path), _environment(os.environ if environ is None else environ), _nested(flags or {})):
+        _merge(merged, layer)
+    try:
+        return Settings.model_validate(merged)
+    except ValidationError as error:
+        raise Misconfigured("; ".join(_explained(problem) for problem in error.errors(include_input=False))) from None
+
+
+def known_keys() -> dict[str, Any]:
+    """Every dotted key with its default, in the order of the sections."""
+    return dict(_flat(Settings()))
+
+
+def _flat(section: Section, prefix: str = "") -> list[tuple[str, Any]]:
+    keys: list[tuple[str, Any]] = []
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        keys += _flat(value, f"{prefix}{name}.") if isinstance(value, Section) else [(prefix + name, value)]
+    return keys
+
+
+def _file(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Misconfigured(f"the settings file {path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Misconfigured(f"the settings file {path} is not TOML: {error}") from error
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    names = {name: value for name, value in environ.items() if name.startswith(PREFIX) and not name.startswith(NOT_SETTINGS)}
+    return _nested({name.removeprefix(PREFIX).lower().replace("__", "."): value for name, value in names.items()})
+
+
+def _nested(dotted: Mapping[str, Any]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for key, value in dotted.items():
+        *sections, name = key.split(".")
+        node = tree
+        for section in sections:
+            node = node.setdefault(section, {})
+        node[name] = value
+    return tree
+
+
+def _merge(into: dict[str, Any], layer: dict[str, Any]) -> None:
+    for name, value in layer.items():
+        if isinstance(value, dict) and isinstance(into.get(name), dict):
+            _merge(into[name], value)
+        else:
+            into[name] = value
+
+
+def _explained(problem: Any) -> str:
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] != "extra_forbidden":
+        return f"{key}: {problem['msg']}"
+    nearest = difflib.get_close_matches(key, known_keys(), n=1, cutoff=0.4)
+    return f"{key} is not a setting" + (f"; the nearest is {nearest[0]}" if nearest else "")

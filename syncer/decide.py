@@ -203,12 +203,18 @@ def _contents(case: _Case) -> Outcome | None:
         current, state = page.revisions.get(page.last_rev_id), case.view.page(page.page_id)
         if current and current.fault:
             return Later(current.fault)
-        published = state.revision.rev_id if state and state.live and state.revision else None
-        if current is None and (published != page.last_rev_id or case.change.cause is Cause.REPAIR):
+        published = state.revision if state and state.live else None
+        at_hand = published and published.rev_id == page.last_rev_id and _has_text(case.view, page.page_id, published)
+        if current is None and (not at_hand or case.change.cause is Cause.REPAIR):
             if page.last_rev_id in case.answers.asked.rev_ids:
                 return Later("no_answer")  # asked for, and not there: deleted or moved on in between
             case.rev_ids.add(page.last_rev_id)
     return None
+
+
+def _has_text(view: View, page_id: int, published: RevisionFacts) -> bool:
+    """Whether the published text, if it may be seen, is at hand."""
+    return not published.visibility.text or view.has_text(page_id)
 
 
 def _contradiction(case: _Case) -> str | None:

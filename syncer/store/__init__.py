@@ -138,7 +138,7 @@ class Store:
             if not revision.visibility.text:
                 self._erase(mutation.wiki_id, mutation.page.page_id or 0)
             return None
-        return self._patched(mutation, state, revision)
+        return self._patched(mutation, revision)
 
     def _check_chain(self, mutation: Mutation, state: PageState | None) -> None:
         """Law 2: the next seq, and a base that is what the page's previous mutation stated."""
@@ -149,7 +149,7 @@ class Store:
         if mutation.base and (mutation.base.rev_id, mutation.base.sha1) != (state.revision.rev_id, state.revision.sha1):
             raise Divergence("other base", mutation)
 
-    def _patched(self, mutation: Mutation, state: PageState | None, revision: RevisionFacts) -> bytes | None:
+    def _patched(self, mutation: Mutation, revision: RevisionFacts) -> bytes | None:
         if mutation.base is None or mutation.patch is None or mutation.patch.format not in diff.FORMATS:
             raise Divergence("unknown patch", mutation)
         base = self.text(mutation.wiki_id, mutation.page.page_id or 0)

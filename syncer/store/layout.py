@@ -1,6 +1,6 @@
 """The layout of a store's file. Released entries never change; a new one is appended and brings old files up to date."""
 
-MIGRATIONS = (
+_FIRST = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;\n"
     "CREATE TABLE offsets (part INTEGER PRIMARY KEY, next INTEGER NOT NULL);\n"
     # facts: revision and attribution as JSON; title: NULL when deleted or taken over; last_title: where a deleted page was;
@@ -17,5 +17,7 @@ MIGRATIONS = (
     " PRIMARY KEY (wiki, rev_id)) WITHOUT ROWID;\n"
     # Which committed record holds which revision, for recall.
     'CREATE TABLE published (wiki TEXT, rev_id INTEGER, part INTEGER, "offset" INTEGER,'
-    ' PRIMARY KEY (wiki, rev_id, part, "offset")) WITHOUT ROWID;\n',
+    ' PRIMARY KEY (wiki, rev_id, part, "offset")) WITHOUT ROWID;\n'
 )
+
+MIGRATIONS = (_FIRST,)
