@@ -112,8 +112,8 @@ class EnrichSettings(Section):
     """What is done with a change."""
 
     first_sight: Literal["parent", "snapshot"] = "parent"
-    unfinished_limit: int = Field(default=20_000, ge=100)  # changes of a partition in work before its intake pauses
-    unavailable_changes: int = Field(default=5_000, ge=1)  # a broken wiki is taken out of the way beyond this many changes
+    unfinished_limit: int = Field(default=4_000, ge=100)  # changes of a partition in work before its intake pauses: 12 x 4,000 x 1 KB
+    unavailable_changes: int = Field(default=1_000, ge=1)  # a broken wiki is taken out of the way beyond this many changes
     unavailable_minutes: float = Field(default=30.0, gt=0)  # or this long
     probe_minutes: float = Field(default=5.0, gt=0)  # how often it is tried again, then replayed
 

@@ -4,6 +4,7 @@
     |- Retry                  wait and try the same again, in place
     |  |- FeedUnavailable     the feed is away or refused for the moment
     |  |- WikiUnavailable     one wiki does not answer as it should
+    |  |  `- Forbidden        it answers 403: one wiki alone is closed; from two, it is us who are blocked
     |  |- Throttled           the API as a whole asks us to wait
     |  |- JournalUnavailable  the journal or the store cannot be reached or written
     |  `- OutcomeUnknown      a commit was sent and not answered: read the progress back before going on
@@ -42,6 +43,10 @@ class FeedUnavailable(Retry):
 
 class WikiUnavailable(Retry):
     """One wiki does not answer, or answers with an error of its own."""
+
+
+class Forbidden(WikiUnavailable):
+    """One wiki refuses us (403)."""
 
 
 class Throttled(Retry):

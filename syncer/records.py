@@ -5,7 +5,7 @@ What partners read (mutations) is in :mod:`syncer.wire`. Nothing here ever holds
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -53,6 +53,12 @@ def decode_change(value: bytes) -> Change:
         replay_of=part.get("replay_of"),
         source=Source(part["stream"], part["event_id"], part["event_time"], part["received_at"]),
     )
+
+
+def replayed(change: Change, event_id: str, at: str) -> Change:
+    """A change to append anew under a new id; its outcome closes what the first one was set aside as. ``at``: ISO time."""
+    source = Source("replay", event_id, change.source.event_time, at)
+    return replace(change, source=source, replay_of=change.replay_of or change.change_id)
 
 
 # A mark says: everything of the feed up to this time stands before it. It goes to every partition, so quiet wikis count too.
@@ -112,13 +118,17 @@ def decode_resume(value: bytes) -> Resume:
 
 @dataclass(frozen=True, slots=True)
 class SetAside:
-    """Something that could not be handled. ``change`` is what a replay repeats; ``raw`` is the start of what was no change."""
+    """Something that could not be handled. ``change`` is what a replay repeats; ``raw`` is the start of what was no change.
+
+    With ``closed_by``, the id of a change, it says instead that what stands under the same key was handled after all.
+    """
 
     reason: str
     detail: str
     at: str
     change: Change | None = None
     raw: bytes | None = None
+    closed_by: str | None = None
 
 
 def encode_set_aside(entry: SetAside) -> bytes:
@@ -130,6 +140,7 @@ def encode_set_aside(entry: SetAside) -> bytes:
             "at": entry.at,
             "change": orjson.Fragment(encode_change(entry.change)) if entry.change else None,
             "raw": entry.raw.decode("utf-8", "backslashreplace") if entry.raw is not None else None,
+            "closed_by": entry.closed_by,
         }
     )
 
@@ -139,4 +150,9 @@ def decode_set_aside(value: bytes) -> SetAside:
     part = orjson.loads(value)
     change = decode_change(orjson.dumps(part["change"])) if part["change"] else None
     raw = part["raw"].encode() if part["raw"] is not None else None
-    return SetAside(part["reason"], part["detail"], part["at"], change, raw)
+    return SetAside(part["reason"], part["detail"], part["at"], change, raw, part["closed_by"])
+
+
+def encode_watermark(wiki_id: str, complete_to: str, open_set_asides: int, gaps: tuple[tuple[str | None, str], ...]) -> bytes:
+    """A partner's answer to "am I complete?": everything of the wiki up to that feed time (ISO) is published."""
+    return orjson.dumps({"wiki_id": wiki_id, "complete_to": complete_to, "open_set_asides": open_set_asides, "gaps": gaps})

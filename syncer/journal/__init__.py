@@ -12,11 +12,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from syncer.errors import Misconfigured
+from syncer.records import encode_change
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from syncer.config import JournalSettings
+    from syncer.model import Change
 
 
 class Topic(StrEnum):
@@ -32,6 +34,9 @@ class Topic(StrEnum):
 
 # Of these only the newest record of a key matters, and only that is kept.
 COMPACTED = frozenset({Topic.POSITIONS, Topic.PROGRESS, Topic.WATERMARKS})
+
+
+POSITION_KEY = "feed"  # of ingest's record in POSITIONS
 
 
 def partitions_of(topic: Topic, partitions: int) -> int:
@@ -95,6 +100,14 @@ class Place:
     offset: int
 
 
+def change_record(change: Change, partitions: int) -> Record:
+    """A change as a record, in the partition of its wiki."""
+    page = change.titles[0] if change.titles else next(iter(change.page_ids or change.rev_ids), "")
+    headers = {"wiki": change.wiki_id, "cause": change.cause.value}
+    partition = partition_of(change.wiki_id, partitions)
+    return Record(Topic.CHANGES, partition, f"{change.wiki_id}:{page}", encode_change(change), headers)
+
+
 class Owner(Protocol):
     """The only writer of some partitions, until somebody takes over."""
 
@@ -129,6 +142,9 @@ class Journal(Protocol):
 
     async def wait(self, timeout: float) -> None:
         """Return when something may have been appended, by whomever, or after ``timeout`` seconds."""
+
+    async def retain(self) -> int:
+        """Remove what is older or more than the settings allow, and say how many records; 0 where the journal does it itself."""
 
     async def close(self) -> None:
         """Give up what was owned and let go of every resource."""

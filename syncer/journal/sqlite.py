@@ -64,7 +64,7 @@ class SqliteJournal:
         self._writer = sqlite.connect(path, MIGRATIONS)
         self._reader = sqlite.connect(path, MIGRATIONS)
         self._reader.execute("PRAGMA query_only = ON")
-        self._locks: list[int] = []
+        self._locks: dict[str, int] = {}
         self._appended = asyncio.Event()
         self._seen_version = -1
         self.identity, self.partitions = self._identify(settings)
@@ -94,15 +94,16 @@ class SqliteJournal:
         return await self._write(lambda: self._own(name))
 
     def _own(self, name: str) -> SqliteOwner:
-        lock = os.open(f"{self._path}.{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(lock)
-            raise Superseded(
-                f"another process is the owner '{name}' of {self._path}", hint="stop it first: one journal has one hub"
-            ) from error
-        self._locks.append(lock)
+        if name not in self._locks:
+            lock = os.open(f"{self._path}.{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                os.close(lock)
+                raise Superseded(
+                    f"another process is the owner '{name}' of {self._path}", hint="stop it first: one journal has one hub"
+                ) from error
+            self._locks[name] = lock
         with sqlite.transaction(self._writer):
             row = self._writer.execute(
                 "INSERT INTO owners VALUES (?, 1) ON CONFLICT DO UPDATE SET epoch = epoch + 1 RETURNING epoch", (name,)
@@ -237,7 +238,7 @@ class SqliteJournal:
         self._writer.close()
         self._reader.close()
         while self._locks:
-            os.close(self._locks.pop())
+            os.close(self._locks.popitem()[1])
 
     async def _write(self, work: Callable[[], T]) -> T:
         return await self._in(self._writing, work)

@@ -100,6 +100,20 @@ class Store:
         if self._erased:  # the erased text still stands in the write-ahead log until that is emptied
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """A part of ``folding`` that is undone alone if an error leaves it."""
+        size, touched = self._bytes, self._touched
+        self._db.execute("SAVEPOINT attempt")
+        try:
+            yield
+        except BaseException:
+            self._bytes, self._touched = size, touched
+            self._db.execute("ROLLBACK TO attempt")
+            raise
+        finally:
+            self._db.execute("RELEASE attempt")
+
     def advance(self, partition: int, following: int) -> None:
         """Say, inside ``folding``, that everything before ``following`` is in."""
         self._db.execute(
@@ -119,6 +133,7 @@ class Store:
                 self._write_text(row, text)
         for entry in mutation.redacted:
             self._note(wiki_id, entry.rev_id, entry.visibility)
+        self._db.execute("INSERT OR REPLACE INTO wikis VALUES (?, ?)", (wiki_id, mutation.domain))
 
     def _result(self, mutation: Mutation, state: PageState | None) -> bytes | None:
         """The text to store; None where the stored one stays as it is or there is none any more."""
@@ -309,6 +324,10 @@ class Store:
         query = "SELECT wiki, page_id, title, namespace, is_redirect, seq, live, facts FROM pages WHERE live"
         rows = self._db.execute(f"{query} AND (? IS NULL OR wiki = ?) ORDER BY wiki, page_id", (wiki_id, wiki_id))
         return ((row[0], _state(row[1:])) for row in rows)
+
+    def wikis(self) -> dict[str, str]:
+        """Every wiki that a mutation was folded of, and its domain."""
+        return dict(self._db.execute("SELECT wiki, domain FROM wikis ORDER BY wiki"))
 
     def diverged(self) -> Sequence[tuple[str, int, str]]:
         """Pages whose text is not the announced one: wiki, page id, reason."""

@@ -2,6 +2,7 @@
 
 _FIRST = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;\n"
+    "CREATE TABLE wikis (wiki TEXT PRIMARY KEY, domain TEXT NOT NULL) WITHOUT ROWID;\n"
     "CREATE TABLE offsets (part INTEGER PRIMARY KEY, next INTEGER NOT NULL);\n"
     # facts: revision and attribution as JSON; title: NULL when deleted or taken over; last_title: where a deleted page was;
     # touched: rises with every change, for eviction; diverged: why the text is not to be trusted.

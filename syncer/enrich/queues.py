@@ -1,0 +1,105 @@
+"""What waits to be asked about, by wiki. No I/O; times are of the loop's clock.
+
+A change waits in its wiki's queue in the order of the journal; one that is to be asked again later waits beside it until it
+is due. What is in work is in neither.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from syncer.model import Change
+    from syncer.outcome import Question
+
+MOST_VALUES = 50  # ids or titles a request, without special rights (PROTOCOL 21)
+
+
+@dataclass(slots=True, eq=False)
+class Item:
+    """A change in work. ``tries`` counts how often it was put off; ``alone``: it may have killed a process before."""
+
+    partition: int
+    offset: int
+    change: Change
+    arrived: float
+    values: int = 1
+    tries: int = 0
+    alone: bool = False
+
+
+@dataclass(slots=True)
+class WikiQueue:
+    """One wiki's changes."""
+
+    wiki_id: str
+    domain: str
+    waiting: deque[Item] = field(default_factory=deque)
+    delayed: list[tuple[float, int, Item]] = field(default_factory=list)
+    in_work: int = 0
+    values: int = 0  # of what is waiting
+
+    def __len__(self) -> int:
+        """How many changes are not finished."""
+        return len(self.waiting) + len(self.delayed) + self.in_work
+
+    @property
+    def oldest(self) -> float:
+        """When the first of what is waiting arrived."""
+        return self.waiting[0].arrived
+
+    def add(self, item: Item) -> None:
+        """Put a change at the end."""
+        self.waiting.append(item)
+        self.values += item.values
+
+    def put_back(self, items: list[Item]) -> None:
+        """Put changes that could not be asked about back to the front, in their order."""
+        self.in_work -= len(items)
+        self.waiting.extendleft(reversed(items))
+        self.values += sum(item.values for item in items)
+
+    def put_off(self, item: Item, until: float) -> None:
+        """Let a change wait until it is due again."""
+        self.in_work -= 1
+        heapq.heappush(self.delayed, (until, item.offset, item))
+
+    def due(self, now: float) -> None:
+        """Let those that are due wait with the others."""
+        while self.delayed and self.delayed[0][0] <= now:
+            self.add(heapq.heappop(self.delayed)[2])
+
+    def take(self) -> list[Item]:
+        """A batch: as many as fit into one request of revisions, or a suspect alone."""
+        batch: list[Item] = []
+        values = 0
+        while self.waiting and len(batch) < MOST_VALUES:
+            item = self.waiting[0]
+            if batch and (values + item.values > MOST_VALUES or item.alone or batch[0].alone):
+                break
+            batch.append(self.waiting.popleft())
+            values += item.values
+        self.values -= values
+        self.in_work += len(batch)
+        return batch
+
+    def drain(self) -> list[Item]:
+        """Everything that waits, due or not: the wiki is taken out of the way."""
+        items = [*self.waiting, *(item for _, _, item in sorted(self.delayed, key=lambda entry: entry[:2]))]
+        self.waiting.clear()
+        self.delayed.clear()
+        self.values = 0
+        return items
+
+
+def chunks(question: Question) -> Iterator[tuple[str, tuple[int | str, ...]]]:
+    """A question as single requests: what kind of values, and which, in a fixed order."""
+    for kind, values in (("revisions", question.rev_ids), ("titles", question.titles), ("page_ids", question.page_ids)):
+        ordered: tuple[int | str, ...] = tuple(sorted(values, key=str))
+        for at in range(0, len(ordered), MOST_VALUES):
+            yield kind, ordered[at : at + MOST_VALUES]

@@ -1,0 +1,308 @@
+"""Where answers become mutations: the only place that writes the hub's store and enrich's part of the journal.
+
+Everything here runs in one thread of its own, so that the event loop never waits for a diff, a fold or a disk. A batch is one
+transaction of the store around one transaction of the journal: folded, then committed to the journal, then kept. If the journal
+refuses, the store forgets; if the process dies between the two, the next start folds what it missed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from syncer.compose import Frame, Published, compose
+from syncer.decide import Context, decide, first_question
+from syncer.enrich.progress import PROGRESS_KEY
+from syncer.enrich.queues import Item
+from syncer.errors import Unusable
+from syncer.journal import Record, Topic, change_record, partition_of
+from syncer.outcome import Aside, Ask, Later, Merged, Publish, Question, Skip
+from syncer.records import (
+    MARK_KEY,
+    SetAside,
+    decode_change,
+    decode_mark,
+    encode_set_aside,
+    encode_watermark,
+    replayed,
+)
+from syncer.store import Divergence
+from syncer.wire import encode_mutation, headers_of, key_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from syncer.enrich.progress import Progress
+    from syncer.journal import Stored
+    from syncer.model import Change, Mutation, PageState, Site, Visibility
+    from syncer.outcome import Answers, Outcome
+    from syncer.store import Store
+
+BY_HAND = frozenset({"repair", "replay", "reconcile"})  # streams of changes that were not ingest's
+
+
+@dataclass(frozen=True, slots=True)
+class WikiView:
+    """One wiki's pages in the store; see :class:`syncer.decide.View`."""
+
+    store: Store
+    wiki_id: str
+
+    def page(self, page_id: int) -> PageState | None:
+        """The page of that id."""
+        return self.store.page(self.wiki_id, page_id)
+
+    def page_at(self, title: str) -> PageState | None:
+        """The live page that holds a title."""
+        return self.store.page_at(self.wiki_id, title)
+
+    def was_at(self, title: str) -> bool:
+        """Whether a page last seen there is known to be gone."""
+        return self.store.was_at(self.wiki_id, title)
+
+    def has_text(self, page_id: int) -> bool:
+        """Whether its text is at hand."""
+        return self.store.has_text(self.wiki_id, page_id)
+
+    def hidden(self, rev_ids: Iterable[int]) -> Mapping[int, Visibility]:
+        """Those of the revisions of which something is hidden."""
+        return self.store.hidden(self.wiki_id, rev_ids)
+
+    def recall(self, rev_id: int) -> tuple[tuple[int, int], ...]:
+        """Which published records hold a revision."""
+        return self.store.recall(self.wiki_id, rev_id)
+
+
+@dataclass(slots=True)
+class _Batch:
+    """A batch while it is settled: what was folded, and what is to be appended, mutations first and in their order."""
+
+    partition: int
+    view: WikiView
+    frame: Frame
+    mutations: list[Mutation] = field(default_factory=list)
+    published: list[Record] = field(default_factory=list)
+    others: list[Record] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Settler:
+    """See the module. ``append`` commits to the journal and gives the offsets; ``context`` is made anew for every batch."""
+
+    store: Store
+    append: Callable[[Sequence[Record]], Sequence[int]]
+    context: Callable[[], Context]
+    clock: Callable[[], str]  # the time as ISO 8601
+    partitions: int
+    progress: dict[int, Progress]
+    generation: int
+    gaps: tuple[tuple[str | None, str], ...] = ()
+    _dirty: set[int] = field(default_factory=set)
+    _marks: dict[int, list[tuple[int, str]]] = field(default_factory=dict)
+    _wikis: dict[int, set[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Start with the wikis that the store knows."""
+        for partition in self.progress:
+            self._marks[partition], self._wikis[partition] = [], set()
+        for wiki_id in self.store.wikis():
+            self._wikis.get(partition_of(wiki_id, self.partitions), set()).add(wiki_id)
+
+    # -- taking in ---------------------------------------------------------------------------------------------------
+
+    def take_in(self, partition: int, records: Sequence[Stored], arrived: float) -> list[Item]:
+        """Note what was read; what needs no asking is finished at once, the rest is returned."""
+        progress, context = self.progress[partition], self.context()
+        items: list[Item] = []
+        for record in records:
+            if not progress.take_in(record.offset):
+                continue
+            self._dirty.add(partition)
+            if record.key == MARK_KEY:
+                self._marks[partition].append((record.offset, decode_mark(record.value)))
+                progress.finish(record.offset)
+                continue
+            try:
+                change = decode_change(record.value)
+            except (KeyError, TypeError, ValueError) as error:
+                self._set_aside_raw(partition, record, error)
+                continue
+            self._wikis[partition].add(change.wiki_id)
+            item = Item(partition, record.offset, change, arrived)
+            outcome = first_question(change, WikiView(self.store, change.wiki_id), context)
+            if isinstance(outcome, Ask):
+                item.values = max(1, len(outcome.question.rev_ids) or len(outcome.question.titles))
+                items.append(item)
+            else:
+                self._count(item, outcome)
+        return items
+
+    def _set_aside_raw(self, partition: int, record: Stored, error: Exception) -> None:
+        entry = SetAside(
+            "bad_record", f"offset {record.offset} of changes is no change: {error!r}", self.clock(), None, record.value
+        )
+        self.append([Record(Topic.SET_ASIDE, partition, f"offset:{record.offset}", encode_set_aside(entry))])
+        self.progress[partition].counts.set_aside["bad_record"] += 1
+        self.progress[partition].finish(record.offset)
+
+    def question(self, items: Sequence[Item]) -> tuple[Question, list[Item]]:
+        """What to ask about a batch as things are now, and the items that need an answer; the others are finished."""
+        context, question, pending = self.context(), Question(), []
+        for item in items:
+            outcome = first_question(item.change, WikiView(self.store, item.change.wiki_id), context)
+            if isinstance(outcome, Ask):
+                question |= outcome.question
+                pending.append(item)
+            else:
+                self._count(item, outcome)
+        return question, pending
+
+    # -- settling ----------------------------------------------------------------------------------------------------
+
+    def settle(self, items: Sequence[Item], answers: Answers, site: Site) -> list[tuple[Item, Outcome]]:
+        """Decide a batch of one wiki, fold and commit what follows. Items with Ask or Later are not finished."""
+        wiki_id, partition = items[0].change.wiki_id, items[0].partition
+        batch = _Batch(partition, WikiView(self.store, wiki_id), Frame(site, self.generation, self.clock()))
+        outcomes: list[tuple[Item, Outcome]] = []
+        with self.store.folding():
+            self._rehydrate(batch.view, answers)
+            for item in items:
+                outcome = decide(item.change, answers, batch.view, self.context())
+                if isinstance(outcome, Publish):
+                    outcome = self._fold(item, outcome, batch)
+                if isinstance(outcome, Aside):
+                    batch.others.append(self._aside_record(item, outcome))
+                self._count(item, outcome)
+                outcomes.append((item, outcome))
+            if any(not isinstance(outcome, Ask | Later) for _, outcome in outcomes):
+                self._commit(batch, outcomes)
+        return outcomes
+
+    def _commit(self, batch: _Batch, outcomes: Sequence[tuple[Item, Outcome]]) -> None:
+        """Append everything at once, and note where the mutations stand."""
+        counts = self.progress[batch.partition].counts
+        counts.mutations += Counter(mutation.kind.value for mutation in batch.mutations)
+        counts.upstream_hash += sum(mutation.upstream_sha1 is not None for mutation in batch.mutations)
+        closing = self._closing(outcomes)
+        offsets = self.append([*batch.published, *batch.others, *closing, *self._progress_records(batch.partition)])
+        for mutation, offset in zip(batch.mutations, offsets, strict=False):
+            self.store.publish(mutation, batch.partition, offset)
+        if batch.mutations:
+            self.store.advance(batch.partition, offsets[len(batch.mutations) - 1] + 1)
+
+    def _rehydrate(self, view: WikiView, answers: Answers) -> None:
+        """Put texts back that were evicted and fetched again as the base of a patch."""
+        for page_id, page in answers.pages.items():
+            state = view.page(page_id)
+            if state and state.live and state.revision and (base := page.revisions.get(state.revision.rev_id)):
+                missing = state.revision.visibility.text and not view.has_text(page_id)
+                if missing and base.text is not None:
+                    self.store.heal(view.wiki_id, page_id, base.text)
+
+    def _fold(self, item: Item, publish: Publish, batch: _Batch) -> Publish | Aside:
+        """Compose and fold the steps of one change; all of them or none."""
+        view = batch.view
+        mutations: list[Mutation] = []
+        records: list[Record] = []
+        try:
+            with self.store.attempt():
+                for step in publish.steps:
+                    page_id = step.page.page_id or 0
+                    text = self.store.text(view.wiki_id, page_id)
+                    mutation = compose(step, item.change, Published(view.page(page_id), text, view.recall), batch.frame)
+                    value, headers = encode_mutation(mutation), headers_of(mutation)
+                    self.store.fold(mutation)
+                    mutations.append(mutation)
+                    records.append(Record(Topic.MUTATIONS, batch.partition, key_of(mutation), value, headers))
+        except Unusable as error:
+            return Aside(error.reason, str(error))
+        except Divergence as error:
+            return Aside("diverged", str(error))
+        batch.mutations += mutations
+        batch.published += records
+        return publish
+
+    def set_aside(self, items: Sequence[Item], reason: str, detail: str) -> None:
+        """Set changes aside, all for one reason, and commit that."""
+        aside = Aside(reason, detail)
+        for partition in {item.partition for item in items}:
+            own = [item for item in items if item.partition == partition]
+            for item in own:
+                self._count(item, aside)
+            self.append([*(self._aside_record(item, aside) for item in own), *self._progress_records(partition)])
+
+    def replay(self, changes: Sequence[Change]) -> None:
+        """Append changes that were set aside anew, each to close the entry it was set aside as."""
+        for change in changes:
+            again = replayed(change, str(uuid4()), self.clock())
+            self.append([change_record(again, self.partitions)])
+
+    def flush(self) -> None:
+        """Commit the progress of partitions where something was finished without a mutation."""
+        for partition in sorted(self._dirty):
+            self.append(self._progress_records(partition))
+
+    # -- records -----------------------------------------------------------------------------------------------------
+
+    def _aside_record(self, item: Item, aside: Aside) -> Record:
+        change = item.change
+        entry = SetAside(aside.reason, aside.detail, self.clock(), change)
+        headers = {"wiki": change.wiki_id, "reason": aside.reason}
+        return Record(Topic.SET_ASIDE, item.partition, change.replay_of or change.change_id, encode_set_aside(entry), headers)
+
+    def _closing(self, outcomes: Sequence[tuple[Item, Outcome]]) -> list[Record]:
+        """Close what replays were about, where they ended well."""
+        closing: list[Record] = []
+        for item, outcome in outcomes:
+            if item.change.replay_of and isinstance(outcome, Publish | Merged | Skip):
+                entry = SetAside("closed", "", self.clock(), closed_by=item.change.change_id)
+                headers = {"wiki": item.change.wiki_id, "reason": "closed"}
+                closing.append(Record(Topic.SET_ASIDE, item.partition, item.change.replay_of, encode_set_aside(entry), headers))
+        return closing
+
+    def _progress_records(self, partition: int) -> list[Record]:
+        """The progress of a partition, and what it means for its wikis' watermarks."""
+        self._dirty.discard(partition)
+        progress, marks = self.progress[partition], self._marks[partition]
+        records = [Record(Topic.PROGRESS, partition, PROGRESS_KEY, progress.encode())]
+        complete_to = None
+        while marks and marks[0][0] < progress.lowest_unfinished:
+            complete_to = marks.pop(0)[1]
+        if complete_to:
+            records += [
+                Record(
+                    Topic.WATERMARKS,
+                    partition,
+                    wiki_id,
+                    encode_watermark(wiki_id, complete_to, progress.open_set_asides[wiki_id], self.gaps),
+                    {"wiki": wiki_id},
+                )
+                for wiki_id in sorted(self._wikis[partition])
+            ]
+        return records
+
+    # -- counting ----------------------------------------------------------------------------------------------------
+
+    def _count(self, item: Item, outcome: Outcome) -> None:
+        """Count an outcome and note the change as finished; Ask and Later are no outcome yet."""
+        progress, change = self.progress[item.partition], item.change
+        counts = progress.counts
+        match outcome:
+            case Ask() | Later():
+                return
+            case Publish():
+                counts.published += 1
+            case Merged():
+                counts.merged += 1
+            case Skip(reason):
+                counts.skipped[reason.value] += 1
+            case Aside(reason):
+                counts.set_aside[reason] += 1
+        counts.by_hand += change.source.stream in BY_HAND
+        opened = isinstance(outcome, Aside)
+        if opened != bool(change.replay_of):  # a replay that fails leaves open what it was to close
+            progress.open_set_asides[change.wiki_id] += 1 if opened else -1
+        progress.finish(item.offset)
+        self._dirty.add(item.partition)

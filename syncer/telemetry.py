@@ -1,0 +1,76 @@
+"""Logging, and every metric there is, in one block. Nothing here knows what is measured."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+REGISTRY = CollectorRegistry(auto_describe=True)
+
+# Ingest: the feed and what is made of it.
+FEED_EVENTS = Counter(
+    "syncer_feed_events_total", "Events delivered by the feed, by what became of them.", ["outcome"], registry=REGISTRY
+)
+FEED_CONNECTED = Gauge("syncer_feed_connected", "1 while the feed is connected.", registry=REGISTRY)
+FEED_CONNECTIONS = Counter("syncer_feed_connections_total", "Connections made to the feed.", registry=REGISTRY)
+FEED_LAG = Gauge("syncer_feed_lag_seconds", "Age of the newest event when it was delivered.", registry=REGISTRY)
+FEED_QUIET = Gauge("syncer_feed_quiet_streams", "Streams of which not even a canary came for too long.", registry=REGISTRY)
+
+# Enrich: changes on their way to mutations.
+CHANGES = Counter("syncer_changes_total", "Changes finished, by outcome and reason.", ["outcome", "reason"], registry=REGISTRY)
+CHANGES_QUEUED = Gauge("syncer_changes_queued", "Changes taken in and not finished.", registry=REGISTRY)
+MUTATIONS = Counter("syncer_mutations_total", "Mutations published, by kind.", ["kind"], registry=REGISTRY)
+DELAY = Histogram(
+    "syncer_publication_delay_seconds", "From the event to its mutations.",
+    buckets=(0.5, 1, 2, 3, 5, 8, 13, 20, 30, 60, 300, 3600), registry=REGISTRY,
+)  # fmt: skip
+API_REQUESTS = Counter(
+    "syncer_api_requests_total", "Requests to the Action API, by how they ended.", ["result"], registry=REGISTRY
+)
+API_SECONDS = Histogram("syncer_api_request_seconds", "Time of a request to the Action API.", registry=REGISTRY)
+WIKIS_OUT = Gauge("syncer_wikis_unavailable", "Wikis that were taken out of the way.", registry=REGISTRY)
+
+# Mirror: a partner's side.
+APPLIED = Counter("syncer_mirror_applied_total", "Mutations applied, by kind.", ["kind"], registry=REGISTRY)
+DIVERGED = Gauge("syncer_mirror_diverged_pages", "Pages whose text is not the announced one.", registry=REGISTRY)
+HEALED = Counter("syncer_mirror_healed_total", "Pages whose text was put right.", registry=REGISTRY)
+
+
+def metrics() -> bytes:
+    """The metrics in the text format of Prometheus."""
+    return generate_latest(REGISTRY)
+
+
+def set_up_logging(level: str, *, json: bool) -> None:
+    """Log to stderr: for people on a terminal, a JSON object a line otherwise."""
+    renderer: Any = (
+        structlog.processors.JSONRenderer(serializer=lambda event, **_: orjson.dumps(event, default=str).decode())
+        if json
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _without_nothing,
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _without_nothing(_logger: object, _name: str, event: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Leave out what has no value: a hint that there is not."""
+    return {name: value for name, value in event.items() if value is not None}
