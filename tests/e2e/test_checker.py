@@ -1,0 +1,222 @@
+"""The checker notices every law that is broken once, and nothing in a journal that is right."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.e2e.checker import Checker, check_counts, parse, splice
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Record = dict[str, Any]
+SHOWN = {"text": True, "user": True, "comment": True}
+TEXTS = {1: "eins", 2: "eins, zwei", 3: "drei €", 4: "drei €, vier", 9: "other"}
+
+# The second record of the journal below, hidden and recalled.
+HIDDEN = {"rev_id": 2, "visibility": SHOWN | {"text": False}, "recall": [{"partition": 3, "offset": 27}]}
+
+
+def record(seq: int, kind: str, rev_id: int, *, page_id: int = 7, title: str = "T", namespace: int = 0, **more: Any) -> Record:
+    """A record as `journal read` prints it; its offset is ten times its seq."""
+    key, text = f"w:{page_id}", more.pop("text", TEXTS.get(rev_id))
+    revision = {
+        "rev_id": rev_id,
+        "rev_parent_id": rev_id - 1,
+        "timestamp": "2026-01-01T00:00:00Z",
+        "size": 1,
+        "sha1": sha1(text) if text is not None else None,
+        "content_model": "wikitext",
+        "visibility": SHOWN if text is not None else SHOWN | {"text": False},
+    }
+    value = {
+        "schema": "page-mutation/1.0.0",
+        "seq": seq,
+        "kind": kind,
+        "cause": "edit",
+        "wiki_id": "w",
+        "page": {"page_id": page_id, "title": title, "namespace": namespace, "is_redirect": False},
+        "revision": None if kind == "delete" else revision,
+        "gap": False,
+        "attribution": {"editor": "E", "comment": "c"},
+        "published_at": "2026-01-01T00:00:01Z",
+        **({"text": text} if kind == "snapshot" else {}),
+        **more,
+    }
+    headers = {
+        "ce_id": f"{key}:{seq}",
+        "ce_subject": key,
+        "ce_specversion": "1.0",
+        "ce_time": value["published_at"],
+        "content-type": "application/json",
+        "wiki": "w",
+        "namespace": str(namespace),
+        "kind": kind,
+    }
+    if "namespace" in value.get("prior", {}):
+        headers["prior_namespace"] = str(value["prior"]["namespace"])
+    return {"partition": 3, "offset": seq * 10 + page_id, "key": key, "headers": headers, "value": value}
+
+
+def sha1(text: str) -> str:
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def base(rev_id: int) -> Record:
+    return {"rev_id": rev_id, "sha1": sha1(TEXTS[rev_id])}
+
+
+def patch(*ops: list[Any]) -> Record:
+    return {"format": "splice/1", "ops": list(ops)}
+
+
+def journal() -> list[Record]:
+    """A page's whole life, and another page that takes its title on the way."""
+    lead = {
+        "path": [],
+        "occurrence": 0,
+        "change": "modified",
+        "range": [0, 14],
+        "before_sha1": sha1(TEXTS[3]),
+        "after_sha1": sha1(TEXTS[4]),
+    }
+    there: Record = {"title": "Talk:T2", "namespace": 1}
+    return [
+        record(1, "snapshot", 1, gap=True, cause="create"),
+        record(2, "patch", 2, base=base(1), erased=True),
+        record(3, "snapshot", 3, base=base(2)),
+        record(4, "patch", 4, base=base(3), patch=patch([8, 0, ", vier"]), sections=[lead]),
+        record(5, "patch", 4, base=base(4), patch=patch(), title="T2", prior={"title": "T"}, cause="move"),
+        record(6, "redact", 4, title="T2", redacted=[HIDDEN], cause="visibility"),
+        record(7, "snapshot", 4, **there, prior={"title": "T2", "namespace": 0}, gap=True, cause="move"),
+        record(7, "snapshot", 9, **there, page_id=8, gap=True),
+        record(8, "patch", 4, base=base(4), patch=patch(), title="Talk:T3", namespace=1, cause="move"),
+        record(9, "delete", 0, title="Talk:T3", namespace=1, cause="delete"),
+        record(10, "snapshot", 3, title="T", gap=True, cause="undelete"),
+    ]
+
+
+def found(records: list[Record]) -> list[str]:
+    checker = Checker()
+    checker.read(records)
+    return [violation.law for violation in checker.finish()]
+
+
+def test_a_journal_that_is_right() -> None:
+    checker = Checker()
+    checker.read(journal())
+    assert checker.finish() == []
+    assert [(page["page_id"], page["title"], page["text"]) for page in checker.exported()] == [
+        (7, "T", "drei €"),
+        (8, "Talk:T2", "other"),
+    ]
+
+
+def put(at: int, path: str, value: Any) -> Callable[[list[Record]], None]:
+    """Set one member of record number ``at``, and what headers say of it where they do."""
+
+    def breaking(records: list[Record]) -> None:
+        *parents, last = path.split(".")
+        target: Any = records[at - 1]
+        for name in parents:
+            target = target[int(name)] if isinstance(target, list) else target[name]
+        target[last] = value
+
+    return breaking
+
+
+def seq(at: int, value: int) -> Callable[[list[Record]], None]:
+    def breaking(records: list[Record]) -> None:
+        put(at, "value.seq", value)(records)
+        put(at, "headers.ce_id", f"{records[at - 1]['key']}:{value}")(records)
+
+    return breaking
+
+
+def drop(first: int, last: int | None = None) -> Callable[[list[Record]], None]:
+    def breaking(records: list[Record]) -> None:
+        del records[first - 1 : last or first]
+
+    return breaking
+
+
+def again(at: int) -> Callable[[list[Record]], None]:
+    """The same record a second time, right behind."""
+
+    def breaking(records: list[Record]) -> None:
+        twin = copy.deepcopy(records[at - 1])
+        twin["offset"] += 1
+        records.insert(at, twin)
+
+    return breaking
+
+
+def insert(after: int, new: Record) -> Callable[[list[Record]], None]:
+    return lambda records: records.insert(after, new)
+
+
+@pytest.mark.parametrize(
+    ("law", "breaking"),
+    [
+        ("1", put(1, "value.text", "EINS")),
+        ("1", put(4, "value.patch.ops", [[8, 0, ", fünf"]])),
+        ("1", put(4, "value.patch.ops", [[7, 1, ", vier"]])),  # cuts a character
+        ("1", put(4, "value.patch.ops", [[8, 0, ", "], [7, 0, "vier"]])),  # goes back
+        ("1", put(4, "value.patch.ops", [[8, 1, ", vier"]])),  # beyond the end
+        ("2", drop(1)),
+        ("2", drop(3)),
+        ("2", seq(4, 5)),
+        ("2", put(4, "value.base.rev_id", 2)),
+        ("2", put(4, "value.base.sha1", sha1("x"))),
+        ("2", put(7, "value.gap", False)),  # a namespace changes without one
+        ("2", put(11, "value.gap", False)),  # goes on after a deletion
+        ("2", put(5, "value.prior", {})),
+        ("2", put(5, "value.prior", {"title": "T1"})),
+        ("2", put(6, "value.revision.rev_id", 3)),
+        ("4", again(4)),
+        ("4", insert(5, record(6, "patch", 4, base=base(4), patch=patch(), title="T2"))),
+        ("4", insert(6, record(7, "redact", 4, title="T2", redacted=[HIDDEN]))),
+        ("5", put(11, "value.erased", True)),
+        ("6", put(2, "value.text", "eins, zwei")),
+        ("6", put(6, "value.redacted.0.recall", [])),
+        ("6", put(4, "value.revision.visibility", SHOWN | {"user": False})),
+        ("6", put(4, "value.revision.visibility", SHOWN | {"comment": False})),
+        ("6", insert(6, record(7, "snapshot", 2, title="T2", gap=True))),  # hidden before
+        ("titles", drop(9, 11)),
+        ("sections", put(4, "value.sections.0.range", [0, 13])),
+        ("order", put(4, "offset", 1)),
+        ("order", put(8, "partition", 4)),
+        ("wire", put(4, "key", "w:8")),
+        ("wire", put(4, "headers.kind", "snapshot")),
+        ("wire", put(7, "headers.prior_namespace", "1")),
+        ("wire", put(4, "value.schema", "page-mutation/2.0.0")),
+    ],
+)
+def test_each_law_broken_once_is_noticed(law: str, breaking: Callable[[list[Record]], None]) -> None:
+    records = copy.deepcopy(journal())
+    breaking(records)
+    assert law in found(records)
+
+
+def test_a_hidden_revision_that_is_shown_again_may_be_published() -> None:
+    records = journal()[:6]
+    records.append(record(7, "snapshot", 2, title="T2", redacted=[HIDDEN | {"visibility": SHOWN}], gap=True))
+    assert found(records) == []
+
+
+def test_counts_that_add_up_and_counts_that_do_not() -> None:
+    outcomes = {"published": 5, "merged": 1, "skipped": {"out_of_scope": 2, "unchanged": 1}, "set_aside": {"missing_slot": 1}}
+    assert check_counts({"appended": 12, "queued": 2, "outcomes": outcomes}) == []
+    assert [violation.law for violation in check_counts({"appended": 12, "queued": 1, "outcomes": outcomes})] == ["3"]
+
+
+def test_splice_counts_bytes() -> None:
+    assert splice("aé€😀".encode(), [[1, 2, "x"], [6, 4, ""]]) == "ax€".encode()
+
+
+def test_parse_keeps_line_separators_in_texts() -> None:
+    assert parse('{"value": "a\u2028b"}\n{"value": 1}\n') == [{"value": "a\u2028b"}, {"value": 1}]
