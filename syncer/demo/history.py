@@ -1,0 +1,138 @@
+"""Real page histories as edits of the farm: the lines described in DATA.md, or a MediaWiki XML export."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import re
+from itertools import islice
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
+
+import orjson
+
+from syncer.demo.actions import Done
+from syncer.demo.events import FORMATS
+from syncer.demo.sites import Site
+from syncer.demo.state import TEXT, By, User, WikiRefuses
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from syncer.demo.farm import Farm
+    from syncer.demo.wiki import Wiki
+
+PROJECTS = ("wiktionary", "wikibooks", "wikinews", "wikiquote", "wikisource", "wikiversity", "wikivoyage")
+OPENERS = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
+WITHHELD = "(this revision is hidden)"
+
+
+class Past(NamedTuple):
+    """One revision of a history; ``text`` None where it was hidden."""
+
+    wiki_id: str
+    title: str
+    namespace: int
+    timestamp: str
+    user: str
+    comment: str
+    minor: bool
+    model: str
+    text: str | None
+
+
+def read(path: Path) -> Iterator[Past]:
+    """The revisions of a file, in its order. The ending tells the form: .jsonl or .xml, and .gz, .xz or .bz2 after it.
+
+    Raises ValueError on a line that is none, OSError where the file cannot be read.
+    """
+    opener: Any = OPENERS.get(path.suffix, open)
+    form = path.suffixes[-2:][0] if path.suffix in OPENERS else path.suffix
+    with opener(path, "rb") as file:
+        yield from _read_xml(file) if form == ".xml" else map(_line, file)
+
+
+def _line(line: bytes) -> Past:
+    found = orjson.loads(line)
+    try:
+        return Past(
+            wiki_id=found["wiki"],
+            title=found["title"],
+            namespace=found["ns"],
+            timestamp=found["timestamp"],
+            user=found.get("user") or "Historian",
+            comment=found.get("comment") or "",
+            minor=bool(found.get("minor")),
+            model=found.get("model") or "wikitext",
+            text=found["text"],
+        )
+    except KeyError as missing:
+        raise ValueError(f"a revision without {missing}: {line[:80]!r}") from None
+
+
+def _read_xml(file: IO[bytes]) -> Iterator[Past]:
+    import mwxml  # type: ignore[import-untyped]  # noqa: PLC0415 -- only who replays an export needs it
+
+    dump = mwxml.Dump.from_file(file)
+    prefixes = {space.id: space.name for space in dump.site_info.namespaces or ()}
+    for page in dump:
+        prefix = prefixes.get(page.namespace, "")
+        title = f"{prefix}:{page.title}" if prefix and not page.title.startswith(f"{prefix}:") else page.title
+        for revision in page:
+            yield Past(
+                wiki_id=dump.site_info.dbname or "historywiki",
+                title=title,
+                namespace=page.namespace or 0,
+                timestamp=str(revision.timestamp),
+                user=(revision.user and revision.user.text) or "Historian",
+                comment=revision.comment or "",
+                minor=bool(revision.minor),
+                model=revision.model or "wikitext",
+                text=None if revision.deleted.text else revision.text or "",
+            )
+
+
+class Replay:
+    """The revisions of a file as edits, in the order of their time; at most ``limit`` of them, all kept in memory."""
+
+    def __init__(self, farm: Farm, path: Path, *, limit: int = 5_000) -> None:
+        self._farm = farm
+        self._left = iter(sorted(islice(read(path), limit), key=lambda past: past.timestamp))
+
+    def step(self) -> Done | None:
+        """Replay the next revision that changes something. None at the end."""
+        for past in self._left:
+            wiki = self._wiki(past)
+            try:
+                changed = self._edit(wiki, past)
+            except WikiRefuses:  # a title or a size that this farm's wikis do not allow
+                continue
+            if changed:
+                return Done(past.wiki_id, "replay", past.title)
+        return None
+
+    def _edit(self, wiki: Wiki, past: Past) -> bool:
+        by = By(User(past.user, 1), past.comment, minor=past.minor)
+        model = past.model if past.model in FORMATS else "wikitext"
+        text = f"{WITHHELD} {past.timestamp}" if past.text is None else past.text
+        rev = wiki.edit(past.title, text, by, model=model)
+        if rev and past.text is None:
+            wiki.hide([rev.rev_id], TEXT, by, current=True)
+        return rev is not None
+
+    def _wiki(self, past: Past) -> Wiki:
+        wiki = self._farm.wikis.get(past.wiki_id) or self._farm.add(_site(past.wiki_id))
+        prefix, colon, _ = past.title.partition(":")
+        if past.namespace and colon and wiki.site.namespaces.get(past.namespace) != prefix:
+            wiki.site.learn(past.namespace, prefix)
+        return wiki
+
+
+def _site(wiki_id: str) -> Site:
+    """A wiki known by its id only: chwiki is ch.wikipedia.org, dewiktionary de.wiktionary.org."""
+    found = re.fullmatch(rf"(\w+?)(wiki|{'|'.join(PROJECTS)})", wiki_id)
+    language, project = (found[1], found[2]) if found else (wiki_id, "wiki")
+    if language in {"commons", "meta", "species"}:
+        return Site(wiki_id=wiki_id, domain=f"{language}.wikimedia.org")
+    return Site(wiki_id=wiki_id, domain=f"{language}.{'wikipedia' if project == 'wiki' else project}.org", language=language)
