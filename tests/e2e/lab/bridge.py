@@ -55,8 +55,16 @@ class Bridge(ThreadingHTTPServer):
 
     def start(self) -> None:
         """Serve and listen, in threads that end with the process."""
-        for work in (self.serve_forever, self._listen, self._canaries, self._noise):
+        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
+        for work in (self._listen, self._canaries, self._noise):
             threading.Thread(target=work, daemon=True).start()
+
+    def close(self) -> None:
+        """Stop serving; open streams end with the process."""
+        self.generation += 1
+        self.shutdown()
+        self.server_close()
+        self._udp.close()
 
     def post(self, event: dict[str, Any]) -> None:
         """Take an event that was made elsewhere."""
@@ -65,7 +73,10 @@ class Bridge(ThreadingHTTPServer):
 
     def _listen(self) -> None:
         while True:
-            data, _ = self._udp.recvfrom(65536)
+            try:
+                data, _ = self._udp.recvfrom(65536)
+            except OSError:
+                return  # closed
             self.counts["udp"] += 1
             try:
                 self.topics.publish(*events.recent_change(json.loads(data), self.options))

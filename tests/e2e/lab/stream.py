@@ -42,7 +42,6 @@ class Stream:
 
     def _head(self) -> None:
         request = self._request
-        request.close_connection = True
         request.send_response(200)
         kind = "application/json" if self._ndjson else "text/event-stream"
         request.send_header("access-control-allow-origin", "*")
@@ -51,6 +50,7 @@ class Stream:
         request.send_header("connection", "keep-alive")
         request.send_header("Transfer-Encoding", "chunked")
         request.end_headers()
+        request.close_connection = True  # whatever the header says
         self._chunk("\n" if self._ndjson else ":ok\n\n")
 
     def _send_events(self) -> None:
