@@ -55,6 +55,10 @@ def decode_change(value: bytes) -> Change:
     )
 
 
+# Streams of changes that ingest did not append.
+BY_HAND = frozenset({"repair", "replay", "reconcile"})
+
+
 def replayed(change: Change, event_id: str, at: str) -> Change:
     """A change to append anew under a new id; its outcome closes what the first one was set aside as. ``at``: ISO time."""
     source = Source("replay", event_id, change.source.event_time, at)

@@ -16,13 +16,13 @@ import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
 from syncer.budget import Budget, Pace
+from syncer.clock import now_iso
 from syncer.decide import Context
 from syncer.enrich.batch import Api, Batch, Watch
 from syncer.enrich.catchup import catch_up, load_progress, open_set_asides
@@ -74,7 +74,7 @@ class Enrich:
         """Wait until the next request may start, and book it."""
         loop = asyncio.get_running_loop()
         async with self._turn:
-            while (wait := self._pace.next_start(loop.time()) - loop.time()) > 0:
+            while (wait := self._pace.next_start(loop.time()) - loop.time()) > 0:  # noqa: ASYNC110 - a 429 may prolong it
                 await asyncio.sleep(wait)
             self._pace.start(loop.time())
 
@@ -91,6 +91,11 @@ class Enrich:
                 log.warning("enrich starts over", why=str(error), hint=error.hint, seconds=pause)
                 await unless(stop, pause)
 
+    @property
+    def wikis_out(self) -> frozenset[str]:
+        """The wikis that were taken out of the way."""
+        return self._session.outages.out if self._session else frozenset()
+
     def status(self) -> dict[str, object]:
         """What is queued and in flight, for whom; ``idle`` when there is nothing, and nothing more in the journal."""
         session = self._session
@@ -102,7 +107,7 @@ class Enrich:
             "queued": sum(waiting.values()),
             "in_flight": sum(queue.in_work for queue in session.queues.values()),
             "wikis_waiting": waiting,
-            "wikis_out": sorted(session.outages.out),
+            "wikis_out": sorted(self.wikis_out),
         }
 
     async def _open(self) -> _Session:
@@ -120,7 +125,7 @@ class Enrich:
             return asyncio.run_coroutine_threadsafe(owner.append(records), loop).result()
 
         settler = await self._work(
-            lambda: Settler(self._store, append, _context(self._settings), _now, len(partitions), progress, generation)
+            lambda: Settler(self._store, append, _context(self._settings), now_iso, len(partitions), progress, generation)
         )
         outages = Outages(self._settings.enrich)
         for partition in partitions:
@@ -315,7 +320,3 @@ def _context(settings: Settings) -> Callable[[], Context]:
     namespaces = None if "*" in scope else frozenset(number for number in scope if isinstance(number, int))
     parents, young = settings.enrich.first_sight == "parent", settings.api.young
     return lambda: Context(namespaces, parents, young, time.time())
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

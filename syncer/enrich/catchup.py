@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from syncer.enrich.progress import PROGRESS_KEY, Progress
 from syncer.errors import ResumeLost
 from syncer.journal import Topic, latest
+from syncer.progress import PROGRESS_KEY, Progress
 from syncer.records import SetAside, decode_set_aside
 from syncer.wire import decode_mutation
 

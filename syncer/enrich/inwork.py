@@ -7,7 +7,6 @@ machine, so it is never synced: it costs some microseconds a batch.
 from __future__ import annotations
 
 import contextlib
-import os
 from typing import TYPE_CHECKING
 
 import orjson
@@ -56,4 +55,4 @@ class InWork:
         waiting = [(*key, deaths - 1) for key, deaths in self._deaths.items() if key not in self._now]
         new = self._path.with_suffix(".new")
         new.write_bytes(orjson.dumps([*((*key, deaths) for key, deaths in self._now.items()), *waiting]))
-        os.replace(new, self._path)
+        new.replace(self._path)

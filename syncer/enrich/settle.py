@@ -14,12 +14,13 @@ from uuid import uuid4
 
 from syncer.compose import Frame, Published, compose
 from syncer.decide import Context, decide, first_question
-from syncer.enrich.progress import PROGRESS_KEY
 from syncer.enrich.queues import Item
 from syncer.errors import Unusable
 from syncer.journal import Record, Topic, change_record, partition_of
 from syncer.outcome import Aside, Ask, Later, Merged, Publish, Question, Skip
+from syncer.progress import PROGRESS_KEY
 from syncer.records import (
+    BY_HAND,
     MARK_KEY,
     SetAside,
     decode_change,
@@ -34,13 +35,11 @@ from syncer.wire import encode_mutation, headers_of, key_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from syncer.enrich.progress import Progress
     from syncer.journal import Stored
     from syncer.model import Change, Mutation, PageState, Site, Visibility
     from syncer.outcome import Answers, Outcome
+    from syncer.progress import Progress
     from syncer.store import Store
-
-BY_HAND = frozenset({"repair", "replay", "reconcile"})  # streams of changes that were not ingest's
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from __future__ import annotations
 import asyncio
 import fnmatch
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar

@@ -1,0 +1,137 @@
+"""The command line. Alone prints, parses arguments and exits; one file a verb.
+
+Exit codes: 0 done or drained, 1 a bug or a check that found something, 2 usage, 3 resume point lost, 4 superseded by another
+owner, 69 a dependency refuses for good, 78 configuration. Results go to stdout, everything else to stderr.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import sys
+from dataclasses import dataclass, field
+from importlib.metadata import version as installed_version
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from typing import TYPE_CHECKING, Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from syncer import config, telemetry
+from syncer.errors import Misconfigured, Retry, Stop, SyncerError
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+app = typer.Typer(
+    name="syncer", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+)
+stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+stdout = Console(highlight=False, soft_wrap=True)
+
+UNAVAILABLE = 75  # a finite job that would have to wait for something that is away (EX_TEMPFAIL)
+
+
+@dataclass(slots=True)
+class Options:
+    """What is said before the verb."""
+
+    path: Path | None = None
+    flags: dict[str, Any] = field(default_factory=dict)
+    log_level: str | None = None
+    log_json: bool | None = None
+
+    def settings(self, *, log_level: str = "info") -> config.Settings:
+        """The settings, after setting up logging; ``log_level`` is the verb's own default."""
+        as_json = self.log_json if self.log_json is not None else not sys.stderr.isatty()
+        telemetry.set_up_logging(self.log_level or log_level, json=as_json)
+        return config.load(self.path, self.flags)
+
+
+options = Options()
+
+
+@app.callback()
+def _before(
+    config_file: Annotated[Path | None, typer.Option("--config", envvar="SYNCER_CONFIG", help="A TOML file of settings.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, as in --set feed.rewind=10; repeatable.")
+    ] = None,
+    contact: Annotated[str | None, typer.Option(help="Address or URL that Wikimedia can reach you at.")] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+    log_json: Annotated[
+        bool | None, typer.Option("--log-json/--log-text", help="Log JSON lines (default: not on a terminal).")
+    ] = None,
+) -> None:
+    """Keep mirrors of Wikimedia wikis current, without crawling."""
+    options.path, options.log_level, options.log_json = config_file, log_level, log_json
+    options.flags = dict(_pair(pair) for pair in set_ or ())
+    if contact is not None:
+        options.flags["contact"] = contact
+
+
+def _pair(pair: str) -> tuple[str, str]:
+    key, equals, value = pair.partition("=")
+    if not equals:
+        raise typer.BadParameter(f"--set wants KEY=VALUE, not {pair!r}")
+    return key.strip(), value
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    stdout.print(installed_version("wiki-syncer"))
+
+
+def run_async(work: Coroutine[Any, Any, int | None]) -> int:
+    """Run a verb to its end, on uvloop where that is installed, and give its exit code."""
+    try:
+        import uvloop  # noqa: PLC0415 - an extra
+    except ImportError:
+        return asyncio.run(work) or 0
+    return uvloop.run(work) or 0
+
+
+def print_json(value: object) -> None:
+    """Write one JSON line to stdout, flushed: somebody may be reading as we go."""
+    sys.stdout.buffer.write(orjson.dumps(value, default=str, option=orjson.OPT_APPEND_NEWLINE))
+
+
+def main() -> None:
+    """Run the command line, and turn what goes wrong into a message, a hint and an exit code."""
+    importlib.import_module("syncer.cli.verbs")  # they register with the app that is defined here
+    try:
+        code = app(standalone_mode=False)
+        sys.stdout.flush()
+    except typer.Exit as error:
+        code = error.exit_code
+    except typer.Abort:
+        code = 130
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except SyncerError as error:
+        _complain(error)
+        code = error.exit_code if isinstance(error, Stop) else UNAVAILABLE if isinstance(error, Retry) else 1
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # a usage error of the parser has it
+            raise
+        stderr.print(f"[red]error:[/] {escape(error.format_message())}")
+        code = 2
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(error: SyncerError) -> None:
+    stderr.print(f"[red]error:[/] {escape(str(error))}")
+    if error.hint:
+        stderr.print(f"[yellow]hint:[/] {escape(error.hint)}")
+
+
+def needs(extra: str, error: ImportError) -> Misconfigured:
+    """What to say when a part is used whose extra is not installed."""
+    return Misconfigured(f"{error.name} is not installed", hint=f"pip install 'wiki-syncer[{extra}]'")

@@ -1,0 +1,175 @@
+"""``syncer mirror``: a partner's copy. Works with the base installation alone, unless it is to ask the API."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import structlog
+import typer
+from rich.markup import escape
+from rich.progress import track
+
+from syncer import sqlite
+from syncer.cli import app, needs, options, print_json, run_async, stderr, stdout
+from syncer.errors import Misconfigured
+from syncer.journal import open_journal
+from syncer.mirror import Mirror
+from syncer.mirror.reading import export as export_pages
+from syncer.mirror.reading import page_line
+from syncer.mirror.reading import verify as verify_pages
+from syncer.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from syncer.config import Settings
+    from syncer.mirror import Healer
+    from syncer.model import PageState
+
+mirror = typer.Typer(no_args_is_help=True, help="A partner's mirror: follow, get, verify, export.", rich_markup_mode=None)
+app.add_typer(mirror, name="mirror")
+log = structlog.get_logger()
+
+Wiki = Annotated[str | None, typer.Option(help="Only this wiki id.")]
+
+
+@mirror.command()
+def follow(
+    until_idle: Annotated[float | None, typer.Option(help="End after this many seconds at the journal's end.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Say at the end, as JSON, what was done.")] = False,
+) -> None:
+    """Subscribe to the mutations and apply them, for ever or until idle."""
+    raise typer.Exit(run_async(_follow(options.settings(), until_idle, json=json)))
+
+
+async def _follow(settings: Settings, until_idle: float | None, *, json: bool) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    journal, store = await open_journal(settings.journal), _open(settings)
+    try:
+        async with _healer(settings) as heal:
+            follower = Mirror(journal, store, settings.mirror, heal)
+            await follower.run(stop, until_idle)
+        tally = follower.tally
+        done = {
+            "applied": dict(tally.applied), "left_alone": tally.left_alone, "diverged": dict(tally.diverged),
+            "healed": tally.healed, "pages_diverged": len(store.diverged()),
+        }  # fmt: skip
+        print_json(done) if json else log.info("the mirror stops", **done)
+    finally:
+        store.close()
+        await journal.close()
+
+
+@asynccontextmanager
+async def _healer(settings: Settings) -> AsyncIterator[Healer | None]:
+    """Whom to ask for texts that diverged, as ``mirror.heal`` says."""
+    if settings.mirror.heal != "api":
+        if settings.mirror.heal == "hub":
+            log.info(
+                "divergences are recorded only: healing from the hub is not built yet", hint='mirror.heal = "api" asks the wikis'
+            )
+        yield None
+        return
+    async with _api(settings) as api:
+
+        async def heal(wiki_id: str, domain: str, rev_ids: Any) -> dict[int, bytes]:
+            answer = await api.revisions(wiki_id, domain, rev_ids)
+            found = (revision for page in answer.pages.values() for revision in page.revisions.values())
+            return {revision.rev_id: revision.text for revision in found if revision.text is not None}
+
+        yield heal
+
+
+@asynccontextmanager
+async def _api(settings: Settings) -> AsyncIterator[Any]:
+    """The API client with a budget of the mirror's own."""
+    try:
+        from syncer.daemon import api_client  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise needs("hub", error) from error
+    async with api_client(settings) as api:
+        yield api
+
+
+def _open(settings: Settings) -> Store:
+    return Store(sqlite.expand(settings.mirror.path))
+
+
+@mirror.command()
+def get(
+    wiki: Annotated[str, typer.Argument(help="The wiki id, as enwiki.")],
+    page: Annotated[str, typer.Argument(help="A title as the API writes it, or a page id.")],
+    json: Annotated[bool, typer.Option("--json", help="The page with its facts and attribution, not only the text.")] = False,
+) -> None:
+    """Print a page of the mirror."""
+    store = _open(options.settings(log_level="warning"))
+    state = store.page_at(wiki, page) or (store.page(wiki, int(page)) if page.isdecimal() else None)
+    if state is None or not state.live:
+        stderr.print(f"[red]error:[/] the mirror has no page {escape(page)} of {escape(wiki)}")
+        raise typer.Exit(1)
+    if json:
+        print_json({**page_line(store, wiki, state), "attribution": state.attribution})
+        return
+    text = store.text(wiki, state.page_id)
+    if text is None:
+        stderr.print(f"[red]error:[/] the text of {escape(page)} is hidden or diverged")
+        raise typer.Exit(1)
+    stdout.file.write(text.decode())
+
+
+@mirror.command()
+def export(
+    wiki: Wiki = None,
+    json: Annotated[bool, typer.Option("--json", help="JSON lines; that is the only form there is.")] = True,  # noqa: ARG001
+) -> None:
+    """Write a JSON line a page."""
+    store = _open(options.settings(log_level="warning"))
+    for line in export_pages(store, wiki):
+        print_json(line)
+
+
+@mirror.command()
+def verify(
+    wiki: Wiki = None,
+    against_api: Annotated[int, typer.Option(metavar="N", help="Compare N pages, chosen by chance, with the wiki itself.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
+) -> None:
+    """Hash every text again; exit 1 if one is not what was announced."""
+    settings = options.settings(log_level="warning")
+    store = _open(settings)
+    total = sum(1 for _ in store.pages(wiki))
+    found = verify_pages(store, wiki)
+    faults = [fault for fault in track(found, "verifying", total, console=stderr, disable=not stderr.is_terminal) if fault]
+    compared = run_compare(settings, store, wiki, against_api) if against_api else {}
+    if json:
+        print_json({"pages": total, "faults": faults, "against_api": compared or None})
+    else:
+        for fault in faults:
+            stdout.print(f"{fault.wiki_id}:{fault.page_id} {escape(str(fault.title))}: {fault.reason}")
+        stdout.print(f"{total} pages, {len(faults)} not as announced")
+        if compared:
+            stdout.print("against the wiki: " + ", ".join(f"{count} {name}" for name, count in compared.items()))
+    different = compared.get("different", 0) + compared.get("gone", 0) + compared.get("behind", 0)
+    raise typer.Exit(1 if faults or different else 0)
+
+
+def run_compare(settings: Settings, store: Store, wiki: str | None, sample: int) -> dict[str, int]:
+    """Compare a sample with the wiki: equal, behind (an older revision), different (the same one with another text), gone."""
+    from syncer.mirror.compare import choose, compare  # noqa: PLC0415 - an extra
+
+    pages: list[tuple[str, PageState]] = choose(store, wiki, sample)
+    result: dict[str, int] = {}
+
+    async def ask() -> None:
+        async with _api(settings) as api:
+            result.update(await compare(store, api, pages))
+
+    if settings.contact is None and "{" in settings.api.url:
+        raise Misconfigured("contact is not set", hint="set contact: Wikimedia asks every client for it")
+    run_async(ask())
+    return result

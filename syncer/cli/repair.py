@@ -1,0 +1,69 @@
+"""``syncer repair WIKI PAGE...``: have pages read again and published whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+from uuid import uuid4
+
+import typer
+
+from syncer import sqlite
+from syncer.cli import app, options, run_async, stdout
+from syncer.clock import now_iso
+from syncer.errors import Misconfigured
+from syncer.journal import change_record, open_journal
+from syncer.model import Cause, Change, Source
+from syncer.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from syncer.config import Settings
+
+
+@app.command()
+def repair(
+    wiki: Annotated[str, typer.Argument(help="The wiki id, as enwiki, or its domain.")],
+    pages: Annotated[list[str], typer.Argument(help="Titles as the API writes them, or page ids.")],
+    domain: Annotated[str | None, typer.Option(help="The wiki's domain, where the hub has not met the wiki yet.")] = None,
+) -> None:
+    """Append a change for each page: the hub asks the wiki again and publishes the page whole, whether it changed or not."""
+    settings = options.settings(log_level="warning")
+    raise typer.Exit(run_async(_repair(settings, wiki, domain, pages)))
+
+
+async def _repair(settings: Settings, wiki: str, domain: str | None, pages: Sequence[str]) -> None:
+    wiki_id, domain = (wiki, domain) if domain else _known(settings, wiki)
+    journal = await open_journal(settings.journal)
+    try:
+        for page in pages:
+            change = _change(wiki_id, domain, page)
+            await journal.append(change_record(change, journal.partitions))
+    finally:
+        await journal.close()
+    stdout.print(f"{len(pages)} appended to be read again")
+
+
+def _known(settings: Settings, wiki: str) -> tuple[str, str]:
+    """The wiki's id and domain, from the hub's store."""
+    store = Store(sqlite.expand(settings.store.path), settings.store.max_bytes)
+    try:
+        known = store.wikis()
+    finally:
+        store.close()
+    for wiki_id, domain in known.items():
+        if wiki in {wiki_id, domain}:
+            return wiki_id, domain
+    raise Misconfigured(f"the hub has published nothing of {wiki} yet", hint=f"syncer repair {wiki} PAGE... --domain DOMAIN")
+
+
+def _change(wiki_id: str, domain: str, page: str) -> Change:
+    now = now_iso()
+    return Change(
+        wiki_id=wiki_id,
+        domain=domain,
+        cause=Cause.REPAIR,
+        source=Source("repair", str(uuid4()), now, now),
+        titles=() if page.isdecimal() else (page.replace("_", " "),),
+        page_ids=(int(page),) if page.isdecimal() else (),
+    )

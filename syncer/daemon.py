@@ -1,0 +1,289 @@
+"""The hub put together: what it opens, what runs beside what, how it ends. One deadline for all of the end.
+
+ingest ──► journal ──► enrich ──► journal        one process by default, or one of the two alone
+                           │
+                           └──► store            and the operator's window over all of it
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import aiohttp
+import structlog
+
+from syncer import ops, sqlite, telemetry
+from syncer.budget import Pace
+from syncer.enrich import Enrich
+from syncer.errors import Retry
+from syncer.feed import Feed, Scope
+from syncer.fetch import WikiApi, check, user_agent
+from syncer.ingest import Ingest
+from syncer.journal import open_journal
+from syncer.outcome import Aside, Publish, Skip
+from syncer.status import read_status
+from syncer.store import Store
+from syncer.tasks import together, unless
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+
+    from syncer.config import Settings
+    from syncer.model import Answer, Change, Site
+    from syncer.outcome import Outcome
+
+T = TypeVar("T")
+log = structlog.get_logger()
+
+DEADLINE = 25.0  # seconds for the end: systemd and orchestrators kill after 30 or 90
+LOOK_EVERY = 0.25  # seconds between looks at whether all is idle
+MINUTE = 60.0
+
+
+@dataclass(slots=True)
+class Meter:
+    """The API as enrich sees it, with every request counted. ``starts``: of the last minute, seconds of the steady clock."""
+
+    api: WikiApi
+    starts: list[float] = field(default_factory=list)
+
+    def budget(self, per_minute: int) -> dict[str, int]:
+        """How much of the budget the last minute used."""
+        since = time.monotonic() - MINUTE
+        self.starts = [at for at in self.starts if at > since]
+        return {"requests_last_minute": len(self.starts), "requests_per_minute": per_minute}
+
+    async def revisions(self, wiki_id: str, domain: str, rev_ids: Sequence[int]) -> Answer:
+        """Ask for revisions by id."""
+        return await self._timed(self.api.revisions(wiki_id, domain, rev_ids))
+
+    async def titles(self, wiki_id: str, domain: str, titles: Sequence[str]) -> Answer:
+        """Ask for pages by title."""
+        return await self._timed(self.api.titles(wiki_id, domain, titles))
+
+    async def page_ids(self, wiki_id: str, domain: str, page_ids: Sequence[int]) -> Answer:
+        """Ask for pages by id."""
+        return await self._timed(self.api.page_ids(wiki_id, domain, page_ids))
+
+    async def site(self, wiki_id: str, domain: str) -> Site:
+        """Ask the wiki about itself."""
+        return await self._timed(self.api.site(wiki_id, domain))
+
+    async def _timed(self, asking: Awaitable[T]) -> T:
+        began = time.monotonic()
+        try:
+            answer = await asking
+        except Retry as error:
+            telemetry.API_REQUESTS.labels(type(error).__name__).inc()
+            raise
+        telemetry.API_REQUESTS.labels("answered").inc()
+        telemetry.API_SECONDS.observe(time.monotonic() - began)
+        return answer
+
+
+async def run(
+    settings: Settings, *, ingest: bool = True, enrich: bool = True, until_idle: float | None = None, announce: bool = True
+) -> None:
+    """Run the hub, or one stage of it, until a signal or until idle. Raises Stop errors."""
+    check(settings)
+    stop = asyncio.Event()
+    async with AsyncExitStack() as stack:
+        hub = await _open(settings, stack, ingest=ingest, enrich=enrich)
+        stack.enter_context(_signals(stop))
+        address = await stack.enter_async_context(ops.serving(settings.ops, hub.status, hub.unready))
+        log.info("the hub runs", stages=hub.stages, ops=address, journal=settings.journal.url)
+        work = hub.work(stop)
+        if until_idle is not None:
+            work.append(hub.stop_when_idle(stop, until_idle))
+        if announce:
+            stack.enter_context(_notifying())
+        await _until_stopped(work, stop)
+    log.info("the hub stops")
+
+
+@dataclass(slots=True)
+class Hub:
+    """What runs, and what it can say of itself."""
+
+    settings: Settings
+    read_status: Callable[[], Awaitable[dict[str, Any]]]
+    ingest: Ingest | None = None
+    enrich: Enrich | None = None
+    meter: Meter | None = None
+
+    @property
+    def stages(self) -> list[str]:
+        """Which stages run."""
+        return [name for name, stage in (("ingest", self.ingest), ("enrich", self.enrich)) if stage]
+
+    def work(self, stop: asyncio.Event) -> list[Coroutine[Any, Any, None]]:
+        """The stages, to be run beside each other."""
+        return [stage.run(stop) for stage in (self.ingest, self.enrich) if stage]
+
+    def unready(self) -> list[str]:
+        """What keeps the hub from its work."""
+        reasons = []
+        if self.ingest and not self.ingest.status()["connected"]:
+            reasons.append("the feed is not connected")
+        if self.enrich and (out := self.enrich.wikis_out):
+            reasons.append(f"wikis that do not answer: {', '.join(sorted(out))}")
+        return reasons
+
+    async def status(self) -> dict[str, Any]:
+        """The committed counts, and what only the running hub knows."""
+        told = await self.read_status()
+        live: dict[str, Any] = {}
+        if self.ingest:
+            live["feed"] = self.ingest.status()
+        if self.enrich:
+            live["enrich"] = self.enrich.status()
+            live["delay"] = _quantiles(list(self.enrich.watch.delays))
+        told["live"] = live
+        if self.meter:
+            told["budget"] = self.meter.budget(self.settings.api.requests_per_minute)
+        return told
+
+    async def stop_when_idle(self, stop: asyncio.Event, seconds: float) -> None:
+        """Stop once the feed is connected, nothing was appended for so long, and nothing is queued, in flight or put off."""
+        idle_since = None
+        while not stop.is_set():
+            await unless(stop, LOOK_EVERY)
+            fed = self.ingest is None or self.ingest.idle_for() >= seconds
+            done = self.enrich is None or bool(self.enrich.status()["idle"])
+            now = time.monotonic()
+            idle_since = (idle_since or now) if fed and done else None
+            settled = idle_since is not None and (self.ingest is not None or now - idle_since >= seconds)
+            if settled:
+                stop.set()
+
+
+async def _open(settings: Settings, stack: AsyncExitStack, *, ingest: bool, enrich: bool) -> Hub:
+    journal = await open_journal(settings.journal)
+    stack.push_async_callback(journal.close)
+    hub = Hub(settings, lambda: read_status(journal))
+    if ingest:
+        hub.ingest = Ingest(journal, Feed(settings.feed, user_agent(settings.contact)), Scope(settings.wiki), settings.feed)
+    if enrich:
+        path = sqlite.expand(settings.store.path)
+        store = Store(path, settings.store.max_bytes)
+        stack.callback(store.close)
+        hub.enrich = Enrich(journal, store, settings, path.with_suffix(".in-work"))
+        session = await stack.enter_async_context(aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()))
+        hub.meter = Meter(WikiApi(session, settings.api, settings.wiki, settings.contact, _counted(hub)))
+        hub.enrich.api = hub.meter
+        hub.enrich.watch.on_outcome.append(_measure)
+    return hub
+
+
+def _counted(hub: Hub) -> Callable[[str], Awaitable[None]]:
+    """Enrich's turn, and a note of when the request starts."""
+
+    async def turn(wiki_id: str) -> None:
+        if hub.enrich and hub.meter:
+            await hub.enrich.turn(wiki_id)
+            hub.meter.starts.append(time.monotonic())
+
+    return turn
+
+
+def _measure(_change: Change, outcome: Outcome, delay: float) -> None:
+    """Turn an outcome into metrics."""
+    reason = outcome.reason if isinstance(outcome, Skip | Aside) else ""
+    telemetry.CHANGES.labels(type(outcome).__name__.lower(), str(reason)).inc()
+    if isinstance(outcome, Publish):
+        telemetry.DELAY.observe(delay)
+
+
+def _quantiles(delays: list[float]) -> dict[str, float | int | None]:
+    ordered = sorted(delays)
+    at = {share: round(ordered[int(share * (len(ordered) - 1))], 2) if ordered else None for share in (0.5, 0.99)}
+    return {"changes": len(ordered), "median_seconds": at[0.5], "p99_seconds": at[0.99]}
+
+
+async def _until_stopped(work: list[Coroutine[Any, Any, None]], stop: asyncio.Event) -> None:
+    """Run until everything has ended; from ``stop`` on, no longer than the deadline."""
+    running = asyncio.ensure_future(together(*work))
+    stopped = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stop.set()
+        done, _ = await asyncio.wait({running}, timeout=DEADLINE)
+        if done:
+            running.result()
+        else:
+            log.warning("not everything could be finished in time; the next start goes on from what is committed")
+    finally:
+        stopped.cancel()
+        running.cancel()
+        await asyncio.gather(running, stopped, return_exceptions=True)
+
+
+@contextmanager
+def _signals(stop: asyncio.Event) -> Iterator[None]:
+    """The first SIGTERM or SIGINT asks for the end, the second is the end."""
+    loop = asyncio.get_running_loop()
+
+    def asked(number: int) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        log.info("asked to stop", signal=signal.Signals(number).name)
+        _notify("STOPPING=1")
+        stop.set()
+
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    for number in numbers:
+        loop.add_signal_handler(number, asked, number)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+@contextmanager
+def _notifying() -> Iterator[None]:
+    """Tell systemd that we are up, and from then on that we are alive."""
+    _notify("READY=1")
+    every = int(os.environ.get("WATCHDOG_USEC", "0")) / 2e6
+    task = asyncio.ensure_future(_watchdog(every)) if every else None
+    try:
+        yield
+    finally:
+        if task:
+            task.cancel()
+
+
+async def _watchdog(every: float) -> None:
+    while True:
+        _notify("WATCHDOG=1")
+        await asyncio.sleep(every)
+
+
+def _notify(state: str) -> None:
+    """The sd_notify protocol: a datagram to the socket that the service manager named, if it named one."""
+    if path := os.environ.get("NOTIFY_SOCKET"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+            channel.sendto(state.encode(), "\0" + path[1:] if path.startswith("@") else path)
+
+
+@asynccontextmanager
+async def api_client(settings: Settings) -> AsyncIterator[WikiApi]:
+    """The API client alone, with a budget of its own: for a mirror that heals from, or is compared with, the wikis."""
+    check(settings)
+    loop = asyncio.get_running_loop()
+    pace, lock = Pace(settings.api.requests_per_minute, loop.time()), asyncio.Lock()
+
+    async def turn(_wiki_id: str) -> None:
+        async with lock:
+            await asyncio.sleep(max(0.0, pace.next_start(loop.time()) - loop.time()))
+            pace.start(max(loop.time(), pace.next_start(loop.time())))
+
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
+        yield WikiApi(session, settings.api, settings.wiki, settings.contact, turn)

@@ -1,0 +1,102 @@
+"""The operator's window: /livez, /readyz, /metrics, /status and a page for people at /. Shows; changes nothing."""
+
+from __future__ import annotations
+
+import html
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from aiohttp import web
+
+from syncer import telemetry
+from syncer.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from syncer.config import OpsSettings
+
+    Status = Callable[[], Awaitable[dict[str, Any]]]
+    Unready = Callable[[], list[str]]
+
+_PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="5"><title>syncer</title>
+<style>body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem;color:#222}
+h1{font-size:1.3rem}h2{font-size:1rem;margin:1.5rem 0 .3rem}table{border-collapse:collapse;min-width:24rem}
+td{padding:.15rem 1.5rem .15rem 0;border-bottom:1px solid #ddd}td:last-child{font-variant-numeric:tabular-nums}
+.bad{color:#a00}.good{color:#070}</style></head><body><h1>syncer: <span class="%s">%s</span></h1>%s</body></html>"""
+
+
+@asynccontextmanager
+async def serving(settings: OpsSettings, status: Status, unready: Unready) -> AsyncIterator[str]:
+    """Serve for as long as the block lasts; gives the address. Raises Misconfigured when it cannot be had.
+
+    ``unready`` names what keeps the hub from doing its work right now; nothing means ready.
+    """
+
+    async def livez(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def readyz(_: web.Request) -> web.Response:
+        reasons = unready()
+        return web.Response(text="".join(f"{reason}\n" for reason in reasons) or "ok\n", status=503 if reasons else 200)
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=telemetry.metrics(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+    async def as_json(_: web.Request) -> web.Response:
+        return web.Response(body=orjson.dumps(await status(), default=str), content_type="application/json")
+
+    async def page(_: web.Request) -> web.Response:
+        reasons = unready()
+        body = "".join(_table(name, part) for name, part in _sections(await status()))
+        head = ("bad", html.escape("; ".join(reasons))) if reasons else ("good", "ready")
+        return web.Response(text=_PAGE % (*head, body), content_type="text/html")
+
+    app = web.Application()
+    app.add_routes(
+        [
+            web.get("/livez", livez),
+            web.get("/readyz", readyz),
+            web.get("/metrics", metrics),
+            web.get("/status", as_json),
+            web.get("/", page),
+        ]
+    )
+    host, _, port = settings.listen.rpartition(":")
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host.strip("[]") or "127.0.0.1", int(port))
+        await site.start()
+    except (OSError, ValueError) as error:
+        await runner.cleanup()
+        raise Misconfigured(
+            f"ops.listen = {settings.listen} cannot be served: {error}", hint="choose a free port; 0 takes any"
+        ) from error
+    address = runner.addresses[0]
+    try:
+        yield f"http://{address[0]}:{address[1]}"
+    finally:
+        await runner.cleanup()
+
+
+def _sections(status: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Plain values first, then every nested group under its own name."""
+    plain = {name: value for name, value in status.items() if not isinstance(value, dict)}
+    return [("hub", plain), *((name, value) for name, value in status.items() if isinstance(value, dict))]
+
+
+def _table(name: str, part: dict[str, Any]) -> str:
+    rows = "".join(
+        f"<tr><td>{html.escape(str(key))}</td><td>{html.escape(_shown(value))}</td></tr>" for key, value in part.items()
+    )
+    return f"<h2>{html.escape(name)}</h2><table>{rows}</table>" if rows else ""
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_shown(part)}" for key, part in value.items()) or "none"
+    if isinstance(value, float):
+        return f"{value:,.2f}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
