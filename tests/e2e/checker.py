@@ -45,7 +45,8 @@ class Page:
 class Checker:
     """Reads records in order; ``violations`` and ``pages`` are what it found.
 
-    ``with_text`` has the ce_ids of the records that hold text of a revision, by wiki and revision.
+    ``hidden`` is the ledger of revisions with hidden parts as it was told, ``with_text`` has the ce_ids of the records that hold
+    text of a revision; both by wiki and revision.
     """
 
     def __init__(self) -> None:
@@ -55,7 +56,7 @@ class Checker:
         self._ids: set[str] = set()
         self._offsets: dict[int, int] = {}
         self._partitions: dict[str, int] = {}
-        self._hidden: dict[tuple[str, int], dict[str, bool]] = {}
+        self.hidden: dict[tuple[str, int], dict[str, bool]] = {}
         self._published: dict[tuple[str, int], list[tuple[int, int]]] = {}
         self.with_text: dict[tuple[str, int], list[str]] = {}
 
@@ -71,11 +72,13 @@ class Checker:
                 self._note("titles", f"{key[0]}:{key[1]}", "lost its title to another page, and nothing came of it")
             if page.live and page.text is None and page.revision["sha1"] is not None:
                 self._note("5", f"{key[0]}:{key[1]}", "a reader from the start does not get its text")
-        for revision, seen in self._hidden.items():
-            for ce_id in self.with_text.get(revision, ()):
-                if not seen["text"]:
-                    self._note("6", ce_id, f"still holds text of revision {revision[1]}, which is hidden")
         return self.violations
+
+    def not_erased(self) -> list[Violation]:
+        """Which records still hold text of a revision that is hidden: none in a journal that is rewritten in place."""
+        gone = [revision for revision, seen in self.hidden.items() if not seen["text"]]
+        what = "still holds text of a hidden revision"
+        return [Violation("6", ce_id, what) for revision in gone for ce_id in self.with_text.get(revision, ())]
 
     def exported(self) -> list[dict[str, Any]]:
         """The pages in the form of `mirror export`."""
@@ -157,14 +160,14 @@ class Checker:
         wiki, revision = value["wiki_id"], value["revision"]
         for entry in value.get("redacted", ()):
             key = (wiki, entry["rev_id"])
-            self._hidden[key] = entry["visibility"]
+            self.hidden[key] = entry["visibility"]
             recalled = {(place["partition"], place["offset"]) for place in entry["recall"]}
             if missing := set(self._published.get(key, ())) - recalled:
                 self._note("6", where, f"does not recall {sorted(missing)}, which hold revision {entry['rev_id']}")
         if revision is None:
             return
         key = (wiki, revision["rev_id"])
-        seen = self._hidden.get(key, SHOWN)
+        seen = self.hidden.get(key, SHOWN)
         attribution = value.get("attribution") or {}
         holds_text = any(value.get(name) for name in ("text", "patch", "sections"))
         shows = {"text": revision["sha1"] is not None, "user": attribution.get("editor"), "comment": attribution.get("comment")}
@@ -182,7 +185,7 @@ class Checker:
         if value["cause"] == "repair" or value.get("erased") or before is None:
             return True
         seen = {(value["wiki_id"], entry["rev_id"]): entry["visibility"] for entry in value.get("redacted", ())}
-        return replace(before, seq=0) != replace(after, seq=0) or any(self._hidden.get(r, SHOWN) != v for r, v in seen.items())
+        return replace(before, seq=0) != replace(after, seq=0) or any(self.hidden.get(r, SHOWN) != v for r, v in seen.items())
 
     def _put(self, key: PageKey, page: Page) -> None:
         """A title has one holder: the page that came to it last."""
@@ -259,9 +262,8 @@ def _envelope(record: Record) -> Iterable[str]:
 def _chain(value: Record, before: Page | None) -> Iterable[str]:
     """Law 2: how a record goes on from the page's previous one."""
     kind, jumps = value["kind"], value["kind"] == "snapshot" and value["gap"]
-    nameless = kind == "delete" and value["page"]["page_id"] is None
     if before is None:
-        if not jumps and not nameless:
+        if not jumps and kind != "delete":  # who began with a dump knows pages that the journal does not
             yield f"begins with a {kind}"
         return
     if value["seq"] <= before.seq or (value["seq"] != before.seq + 1 and not jumps):
@@ -270,7 +272,7 @@ def _chain(value: Record, before: Page | None) -> Iterable[str]:
         yield from _prior(value, before)
         if not jumps:
             yield from _builds_on(value, before)
-    elif not before.live and not jumps and not nameless:
+    elif not before.live and not jumps and value["page"]["page_id"] is not None:
         yield f"goes on after its deletion with a {kind}"
 
 

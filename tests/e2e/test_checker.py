@@ -184,7 +184,6 @@ def insert(after: int, new: Record) -> Callable[[list[Record]], None]:
         ("4", "changes nothing", insert(4, record(5, "patch", 4, base=base(4), patch=patch()))),
         ("4", "changes nothing", insert(6, record(7, "redact", 4, title="T2", redacted=[HIDDEN]))),
         ("5", "from the start", put(11, "value.erased", True)),
-        ("6", "still holds text", put(2, "value.text", "eins, zwei")),
         ("6", "does not recall", put(6, "value.redacted.0.recall", [])),
         ("6", "says is hidden", put(4, "value.revision.visibility", SHOWN | {"user": False})),
         ("6", "says is hidden", put(4, "value.revision.visibility", SHOWN | {"comment": False})),
@@ -205,6 +204,17 @@ def test_each_law_broken_once_is_noticed(law: str, what: str, breaking: Callable
     records = copy.deepcopy(journal())
     breaking(records)
     assert [violation for violation in check(records) if violation.law == law and what in violation.what]
+
+
+def test_text_that_should_have_been_erased() -> None:
+    records = journal()
+    checker = Checker()
+    checker.read(records)
+    assert checker.not_erased() == []
+    put(2, "value.patch", patch([4, 0, ", zwei"]))(records)
+    checker = Checker()
+    checker.read(records)
+    assert [violation.where for violation in checker.not_erased()] == ["w:7:2"]
 
 
 def test_a_hidden_revision_that_is_shown_again_may_be_published() -> None:

@@ -1,0 +1,191 @@
+"""A real MediaWiki at work, mirrored without one wrong page: `syncer run` and `syncer mirror follow` from the outside.
+
+Each test lets people work on a wiki while hub and mirror follow, stops both as an operator would (or kills them), lets them
+catch up, and compares: the mirror's export with the wiki's own database, the published records with the laws, and what a
+reader of those records has in the end with the database again.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.e2e import checker
+from tests.e2e.lab import WIKI_ID
+from tests.shared import SHARED
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Callable
+
+    from tests.e2e.lab import Lab
+    from tests.e2e.program import Syncer
+
+ACTIONS = 300
+KILLS = 10
+IDLE = "3"  # seconds without anything new until everything has arrived
+
+RECENT_CHANGE = "recentchange"
+PAGE_CHANGE = "mediawiki.page_change.v1"
+VISIBILITY = "mediawiki.revision-visibility-change"
+REVISION_CREATE = "mediawiki.revision-create"
+EVERYTHING = (RECENT_CHANGE, PAGE_CHANGE, VISIBILITY, REVISION_CREATE)
+DEFAULT = (RECENT_CHANGE, PAGE_CHANGE, VISIBILITY)
+FAULTS = {
+    "max_conn_seconds": 3,
+    "disconnect": "midevent",
+    "canary_every": 1,
+    "noise_rate": 50,
+    "dup_prob": 0.1,
+    "reorder_prob": 0.1,
+    "connect_fail_prob": 0.3,
+    "dc_mode": "switch:50",
+    "ts_mode": "second",
+}
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def follow(lab: Lab, program: Syncer, work: Callable[[], Counter[str]]) -> None:
+    """Hub and mirror beside people at work; then both are stopped, started again, and left to arrive."""
+    hub = program.start("run")
+    workers = Work(work)
+    program.wait_for_journal()
+    mirror = program.start("mirror", "follow")
+    workers.join()
+    program.stop(hub)
+    program.stop(mirror)
+    arrive(program)
+
+
+def arrive(program: Syncer) -> None:
+    """Let the hub, then the mirror, run until there is nothing more to do."""
+    program.finish("run", "--until-idle", IDLE)
+    program.finish("mirror", "follow", "--until-idle", "1")
+
+
+class Work(threading.Thread):
+    """People at work on the wiki, beside what the test does."""
+
+    def __init__(self, work: Callable[[], Counter[str]]) -> None:
+        super().__init__(daemon=True)
+        self._work = work
+        self._done: Counter[str] | None = None
+        self.start()
+
+    def run(self) -> None:
+        self._done = self._work()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until they are done; an error of theirs is the test's."""
+        super().join(timeout)
+        assert self._done is not None, "the work on the wiki failed"
+
+
+def verify(lab: Lab, program: Syncer, *, namespaces: frozenset[int] | None = None, hidden_are_told: bool = True) -> None:
+    """Everything that must be so when all has arrived."""
+    published = checker.Checker()
+    published.read(checker.parse(program.ask("journal", "read", "mutations", "--json")))
+    assert published.finish() == []
+    exported = program.export()
+    assert lab.compare(exported, namespaces=namespaces) == []
+    assert lab.compare(published.exported(), namespaces=namespaces) == []
+    assert {page["wiki_id"] for page in exported} == {WIKI_ID}
+
+    status = json.loads(program.ask("status", "--json"))
+    assert checker.check_counts(status) == []
+    assert status["queued"] == 0
+    assert status["outcomes"]["set_aside"] == status["feed"]["set_aside"] == {}
+    program.ask("mirror", "verify")
+    if hidden_are_told:
+        published_then_hidden = {(WIKI_ID, rev_id) for rev_id in lab.hidden_revisions()} & published.with_text.keys()
+        assert {key for key in published_then_hidden if published.hidden.get(key, checker.SHOWN)["text"]} == set()
+
+
+@pytest.mark.parametrize(
+    "streams",
+    [
+        pytest.param(EVERYTHING, id="everything"),
+        pytest.param((RECENT_CHANGE,), id="recentchange"),
+        pytest.param((PAGE_CHANGE, REVISION_CREATE, VISIBILITY), id="page_change"),
+    ],
+)
+def test_random_actions(
+    start_lab: Callable[..., Lab], set_up: Callable[..., Syncer], seed: int, streams: tuple[str, ...]
+) -> None:
+    lab = start_lab()
+    program = set_up(lab, streams=streams)
+    follow(lab, program, lambda: lab.edits(ACTIONS, seed))
+    # A suppression sends nothing at all on recentchange (PROTOCOL c).
+    verify(lab, program, hidden_are_told=VISIBILITY in streams)
+
+
+def test_random_actions_over_a_bad_feed(start_lab: Callable[..., Lab], set_up: Callable[..., Syncer], seed: int) -> None:
+    lab = start_lab(**FAULTS, seed=seed)
+    program = set_up(lab, streams=DEFAULT)
+    follow(lab, program, lambda: lab.edits(ACTIONS, seed + 100))
+    verify(lab, program)
+
+
+def test_one_namespace(start_lab: Callable[..., Lab], set_up: Callable[..., Syncer], seed: int) -> None:
+    lab = start_lab()
+    program = set_up(lab, streams=DEFAULT, namespaces=(0,))
+    follow(lab, program, lambda: lab.edits(ACTIONS, seed + 200))
+    verify(lab, program, namespaces=frozenset({0}))
+
+
+def test_kill_9_at_any_moment(start_lab: Callable[..., Lab], set_up: Callable[..., Syncer], seed: int) -> None:
+    lab = start_lab()
+    program = set_up(lab, streams=DEFAULT)
+    moments = random.Random(seed)
+    work = Work(lambda: lab.edits(ACTIONS, seed + 300))
+    for _ in range(KILLS):
+        hub = program.start("run")
+        program.wait_for_journal()
+        mirror = program.start("mirror", "follow")
+        first, second = moments.sample((hub, mirror), 2)
+        time.sleep(moments.uniform(0.2, 2.5))
+        program.kill(first)
+        time.sleep(moments.uniform(0.0, 0.5))
+        program.kill(second)
+    work.join()
+    arrive(program)
+    verify(lab, program)
+
+
+@pytest.mark.parametrize(
+    "history", ["chwiki-201805-full-history-01.jsonl.gz", "enwiki-tiny-2014.jsonl.gz", "hiwiki-kahani.jsonl.gz"]
+)
+def test_real_histories(
+    start_lab: Callable[..., Lab], set_up: Callable[..., Syncer], history: str, pytestconfig: pytest.Config
+) -> None:
+    path = SHARED / "data" / "histories" / history
+    if not path.exists():
+        pytest.skip("the recorded histories are not beside this checkout (../shared/data)")
+    limit = None if pytestconfig.getoption("torture") else 100
+    lab = start_lab()
+    program = set_up(lab, streams=DEFAULT)
+    follow(lab, program, lambda: lab.replay(path, limit=limit))
+    verify(lab, program)
+
+
+def test_the_comparison_itself(start_lab: Callable[..., Lab]) -> None:
+    """A copy of the wiki equals it; one that lacks, invents or alters something does not."""
+    lab = start_lab()
+    lab.edits(30, 1)
+    truth = lab.truth()
+    assert lab.compare(truth) == []
+
+    def altered(**changes: Any) -> list[str]:
+        return [difference.what for difference in lab.compare([{**truth[0], **changes}, *truth[1:]])]
+
+    assert [difference.what for difference in lab.compare(truth[1:])] == ["page"]
+    assert [difference.what for difference in lab.compare([*truth, {**truth[0], "page_id": 0}])] == ["page"]
+    assert [difference.what for difference in lab.compare([*truth, truth[0]])] == ["exported twice"]
+    for name in ("title", "namespace", "rev_id", "timestamp", "sha1", "content_model", "is_redirect", "text"):
+        assert altered(**{name: "?"}) == [name]
