@@ -104,7 +104,8 @@ def encode_resume(resume: Resume) -> bytes:
             "skipped": resume.skipped,
             "set_aside": resume.set_aside,
             "gaps": resume.gaps,
-        }
+        },
+        option=orjson.OPT_NON_STR_KEYS,  # reasons are enumerated
     )
 
 
