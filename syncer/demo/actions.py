@@ -106,8 +106,10 @@ class Workload:
                 return page
         raise WikiRefuses("missingtitle", "a page")
 
-    def _by(self, wiki: Wiki) -> By:
-        user = self._rng.choice(self._users[wiki.site.wiki_id])
+    def _by(self, wiki: Wiki, right: str = "") -> By:
+        """Somebody who may: anybody, or an account that is in a group."""
+        may = [user for user in self._users[wiki.site.wiki_id] if not right or right in user.groups]
+        user = self._rng.choice(may)
         comment = self._writers[wiki.site.wiki_id].words(self._rng.randint(1, 6)) if self._chance(0.9) else ""
         return By(user, comment, minor=self._chance(0.2), bot=user.bot)
 
@@ -159,22 +161,22 @@ class Workload:
     def _move(self, wiki: Wiki) -> str:
         page, to = self._page(wiki), self._new_title(wiki)
         talk = wiki.find(wiki.site.title(1, page.title.text).text) if page.title.namespace == 0 else None
-        wiki.move(page.title.text, to, self._by(wiki), redirect=self._chance(0.7))
+        wiki.move(page.title.text, to, self._by(wiki, "user"), redirect=self._chance(0.7))
         if talk and wiki.name(to).namespace == 0:
-            wiki.move(talk.title.text, wiki.site.title(1, to).text, self._by(wiki))
+            wiki.move(talk.title.text, wiki.site.title(1, to).text, self._by(wiki, "user"))
         return to
 
     def _move_back(self, wiki: Wiki) -> str:
         title, away = self._page(wiki).title.text, self._new_title(wiki)
-        wiki.move(title, away, self._by(wiki))
-        wiki.move(away, title, self._by(wiki))
+        wiki.move(title, away, self._by(wiki, "user"))
+        wiki.move(away, title, self._by(wiki, "user"))
         return title
 
     def _delete(self, wiki: Wiki, *, suppress: bool = False) -> str:
         if len(wiki.pages) < 5:  # noqa: PLR2004 -- leave something to work on
             raise WikiRefuses("too few pages", wiki.site.wiki_id)
         page = self._page(wiki)
-        wiki.delete(page.title.text, self._by(wiki), suppress=suppress)
+        wiki.delete(page.title.text, self._by(wiki, "sysop"), suppress=suppress)
         return page.title.text
 
     def _suppress_page(self, wiki: Wiki) -> str:
@@ -188,13 +190,13 @@ class Workload:
 
     def _undelete(self, wiki: Wiki) -> str:
         title = self._deleted(wiki)
-        wiki.undelete(title, self._by(wiki))
+        wiki.undelete(title, self._by(wiki, "sysop"))
         return title
 
     def _undelete_some(self, wiki: Wiki) -> str:
         title = self._deleted(wiki)
         lying = [deleted.rev.rev_id for deleted in wiki.archive[title]]
-        wiki.undelete(title, self._by(wiki), rev_ids=self._rng.sample(lying, self._rng.randint(1, len(lying))))
+        wiki.undelete(title, self._by(wiki, "sysop"), rev_ids=self._rng.sample(lying, self._rng.randint(1, len(lying))))
         return title
 
     def _recreate(self, wiki: Wiki) -> str:
@@ -207,7 +209,7 @@ class Workload:
         bits = self._rng.randrange(1, 8)
         if page.latest in chosen:
             bits = bits & ~TEXT or COMMENT | USER
-        wiki.hide(chosen, bits | extra, self._by(wiki))
+        wiki.hide(chosen, bits | extra, self._by(wiki, "sysop"))
         return page.title.text
 
     def _suppress(self, wiki: Wiki) -> str:
@@ -218,19 +220,19 @@ class Workload:
         hidden = [rev.rev_id for rev in wiki.revisions(page.title.text) if rev.hidden]
         if not hidden:
             raise WikiRefuses("nothing hidden", page.title.text)
-        wiki.hide(hidden, 0, self._by(wiki))
+        wiki.hide(hidden, 0, self._by(wiki, "sysop"))
         return page.title.text
 
     def _protect(self, wiki: Wiki) -> str:
         title = self._page(wiki).title.text if self._chance(0.9) else self._new_title(wiki)
-        wiki.protect(title, self._rng.choice(("sysop", "autoconfirmed", "all")), self._by(wiki))
+        wiki.protect(title, self._rng.choice(("sysop", "autoconfirmed", "all")), self._by(wiki, "sysop"))
         return title
 
     def _merge(self, wiki: Wiki) -> str:
         source, target = self._page(wiki), self._page(wiki)
         history = wiki.history[source.page_id]
         up_to = history[0] if len(history) > 1 and self._chance(0.5) else None
-        wiki.merge(source.title.text, target.title.text, self._by(wiki), up_to=up_to)
+        wiki.merge(source.title.text, target.title.text, self._by(wiki, "sysop"), up_to=up_to)
         return source.title.text
 
     def _import_(self, wiki: Wiki) -> str:
@@ -238,20 +240,20 @@ class Workload:
         title = self._new_title(wiki) if self._chance(0.6) else self._page(wiki).title.text
         at = self._rng.choice((now - 10 * 365 * 86400, now + 1))  # old ones go under the page, newer ones on top
         old = [Old(at + n, self._by(wiki), writer.article(1500).encode()) for n in range(self._rng.randint(1, 3))]
-        wiki.import_revisions(title, old, self._by(wiki))
+        wiki.import_revisions(title, old, self._by(wiki, "sysop"))
         return title
 
     def _change_model(self, wiki: Wiki) -> str:
         title = wiki.site.title(2, f"{self._writers[wiki.site.wiki_id].name()}/data").text
         self._save(wiki, title, f'{{"value": {self._rng.randrange(1000)}}}')
-        wiki.change_model(title, "json", self._by(wiki))
+        wiki.change_model(title, "json", self._by(wiki, "user"))
         return title
 
     def _upload(self, wiki: Wiki) -> str:
         title = wiki.site.title(6, f"{self._writers[wiki.site.wiki_id].name()}.png").text
-        wiki.upload(title, self._by(wiki))
+        wiki.upload(title, self._by(wiki, "user"))
         if self._chance(0.5):
-            wiki.upload(title, self._by(wiki))
+            wiki.upload(title, self._by(wiki, "user"))
         return title
 
     def _noise(self, wiki: Wiki) -> str:

@@ -86,7 +86,7 @@ class Farm:
     def export(self, *, touched: bool = False) -> Iterator[dict[str, Any]]:
         """The wikis as they are, in the form of ``mirror export`` (DESIGN 7): a dictionary a page, by wiki and page id.
 
-        ``touched`` leaves out the pages that nothing has happened to since the farm was made: no event names them.
+        ``touched`` leaves out the pages that are what they were when the farm was made: no event need name them.
         """
         for wiki in self.wikis.values():
             for page_id in sorted(wiki.touched & set(wiki.pages) if touched else wiki.pages):

@@ -35,6 +35,15 @@ class Record(NamedTuple):
     data: bytes
 
 
+class _Publication(NamedTuple):
+    """An event on its way to a topic."""
+
+    topic: str
+    subject: str
+    timestamp: int
+    event: Event
+
+
 class Partition:
     """The records of one topic-partition from ``base`` on; what came before is past retention."""
 
@@ -81,7 +90,7 @@ class EventLog:
         self.clock = clock
         self._rng = rng
         self._retention = retention
-        self._held: list[tuple[str, int, Event]] = []
+        self._held: dict[str, _Publication] = {}
         for stream in STREAMS:
             self.add_partition(stream)
 
@@ -99,29 +108,30 @@ class EventLog:
         self.published[stream] += 1
         topic = f"{faults.datacentre}.{stream}"
         stamped = {**event, "meta": {**event["meta"], "stream": stream, "dt": _iso_ms(timestamp)}}
-        if faults.reorder and not self._held and self._rng.random() < faults.reorder:
-            self._held.append((topic, timestamp, {"subject": subject, **stamped}))
+        publication = _Publication(topic, subject, timestamp, stamped)
+        if faults.reorder and topic not in self._held and self._rng.random() < faults.reorder:
+            self._held[topic] = publication
             return
-        self._append(topic, subject, timestamp, stamped)
+        self._append(publication)
         if faults.duplicate and self._rng.random() < faults.duplicate:
-            self._append(topic, subject, timestamp, stamped)
-        self.flush()
+            self._append(publication)
+        if topic in self._held:
+            self._append(self._held.pop(topic))
+        self._wake()
 
     def flush(self) -> None:
-        """Publish what is held back, and wake whoever waits."""
-        while self._held:
-            topic, timestamp, event = self._held.pop()
-            self._append(topic, event.pop("subject"), timestamp, event)
-        for wake in tuple(self.listeners):
-            wake()
+        """Publish what is still held back; the server does so now and then, a farm without one has to be told."""
+        for topic in tuple(self._held):
+            self._append(self._held.pop(topic))
+            self._wake()
 
     def canary(self) -> None:
         """A canary event in every topic of both data centres (PROTOCOL 9)."""
         timestamp = int(self.clock() * 1000)
         for topic, number in tuple(self.partitions):
             if number == 0:
-                self._append(topic, "", timestamp, self._canary(topic.split(".", 1)[1], timestamp))
-        self.flush()
+                self._append(_Publication(topic, "", timestamp, self._canary(topic.split(".", 1)[1], timestamp)))
+        self._wake()
 
     def new_id(self) -> str:
         """A UUID, for ``meta.id`` and ``meta.request_id``."""
@@ -130,7 +140,12 @@ class EventLog:
     def _width(self, topic: str) -> int:
         return sum(name == topic for name, _ in self.partitions)
 
-    def _append(self, topic: str, subject: str, timestamp: int, event: Event) -> None:
+    def _wake(self) -> None:
+        for wake in tuple(self.listeners):
+            wake()
+
+    def _append(self, publication: _Publication) -> None:
+        topic, subject, timestamp, event = publication
         number = zlib.crc32(subject.encode()) % self._width(topic) if subject else 0
         partition = self.partitions[topic, number]
         placed = {**event["meta"], "topic": topic, "partition": number, "offset": partition.end}

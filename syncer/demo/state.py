@@ -101,7 +101,10 @@ class Deleted(NamedTuple):
 
 
 class State:
-    """The tables of one wiki and the steps that keep them consistent. ``touched`` are the pages changed since :meth:`settle`."""
+    """The tables of one wiki and the steps that keep them consistent.
+
+    ``touched`` are the pages that are now, or ceased to be, something else than they were at :meth:`settle`.
+    """
 
     def __init__(self, site: Site, clock: Callable[[], float]) -> None:
         self.site = site

@@ -63,8 +63,9 @@ class Feed:
         except Refusal as refusal:
             self._note(request, refusal.status)
             headers = {"Retry-After": refusal.retry_after} if refusal.retry_after else {}
-            text = orjson.dumps(refusal.body).decode()
-            return web.Response(status=refusal.status, reason=refusal.reason, text=text, headers=headers)
+            if "origin" not in refusal.body:  # what KafkaSSE refuses has no Content-Type
+                headers["Content-Type"] = "application/json; charset=utf-8"
+            return web.Response(status=refusal.status, reason=refusal.reason, body=orjson.dumps(refusal.body), headers=headers)
         self._note(request, 200)
         connection = _Connection(subscription)
         self._open.add(connection)

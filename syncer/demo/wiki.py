@@ -102,7 +102,8 @@ class Wiki(Editing):
             return
         for rev_id, rev in before.items():
             self.revs[rev_id] = replace(rev, hidden=bits)
-        self.touched.add(page.page_id)
+        if page.latest in before:
+            self.touched.add(page.page_id)
         self._tell_hidden(page, before, bits, by)
 
     def merge(self, title: str, into: str, by: By = SOMEBODY, *, up_to: int | None = None) -> None:
@@ -125,7 +126,6 @@ class Wiki(Editing):
             rev = replace(self.revs[rev_id], page_id=target.page_id)
             del self.revs[rev_id]
             self.place(rev)
-        self.touched.add(target.page_id)
         if not self.history[source.page_id]:
             rev = self.add(source, self._redirect_text(target.title.text), by, parent=last)
             self.tell_created(self.point(source, rev), rev, last)
