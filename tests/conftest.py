@@ -1,14 +1,19 @@
-"""What holds for every test: how much is tried."""
+"""What holds for every test: how much is tried, and a real MediaWiki for those who ask for one."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.e2e.lab import Lab
+
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Iterator
+
+LAB_API, LAB_STREAM = "SYNCER_TEST_LAB_API", "SYNCER_TEST_LAB_STREAM"
 
 # A property that holds for a hundred random cases a run, over many runs, or for ten thousand at once. The gate must not fail
 # for want of time on a busy machine, so there is no deadline; what is slow shows in the durations.
@@ -25,3 +30,15 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in [name for name in os.environ if name.startswith("SYNCER_") and not name.startswith("SYNCER_TEST_")]:
         del os.environ[name]
     settings.load_profile("torture" if config.getoption("torture") else "gate")
+
+
+@pytest.fixture(scope="session")
+def named_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A real MediaWiki and its feed, at the addresses in the environment: one that runs already, or one for this session."""
+    if LAB_API in os.environ:
+        yield
+        return
+    with Lab(tmp_path_factory.mktemp("lab")) as lab, pytest.MonkeyPatch.context() as environment:
+        environment.setenv(LAB_API, lab.api_url)
+        environment.setenv(LAB_STREAM, lab.stream_url)
+        yield
