@@ -22,6 +22,7 @@ async def outside(request: pytest.FixtureRequest) -> AsyncIterator[Outside]:
     prefix = f"Contract {uuid.uuid4().hex[:8]}"
     async with aiohttp.ClientSession(headers=AGENT) as session:
         if request.param == "lab":
+            request.getfixturevalue("named_lab")
             yield Outside(lab(), session, prefix)
         else:
             async with fake() as wiki:
