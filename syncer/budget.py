@@ -57,8 +57,7 @@ class Pace:
     def start(self, now: float) -> None:
         """Book a request that starts now. Raises ValueError, and books nothing, if that is too early."""
         if not now >= self._next:  # this way round, a NaN is too early as well
-            message = f"a request at {now} is too early: the next may start at {self._next}"
-            raise ValueError(message)
+            raise ValueError(f"a request at {now} is too early: the next may start at {self._next}")
         self._next = now + self.gap
 
     def pause(self, until: float) -> None:

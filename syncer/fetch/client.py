@@ -15,7 +15,7 @@ from syncer.fetch.pages import Gathered, site
 from syncer.fetch.verdict import read
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from aiohttp.client_middlewares import ClientHandlerType
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MOST_VALUES = 50  # a request, without special rights (PROTOCOL 21)
 MOST_PARTS = 2 * MOST_VALUES  # of an answer; each has at least one revision, or else the rest of what is said of the pages
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
 MOST_REDIRECTS = 2
 LONGEST_GET = 4000  # characters of the query; somewhere between there and 8 KB a server on the way refuses
 LARGEST_ID = 2**63 - 1  # with one beyond, the API refuses the whole request
@@ -84,52 +85,45 @@ class WikiApi:
 
     async def site(self, wiki_id: str, domain: str) -> Site:
         """Ask the wiki about itself."""
-        async for document in self._parts(wiki_id, domain, SITE):
-            return site(wiki_id, document)
-        raise AssertionError("an answer has at least one part")
+        url = address(self._api, self._wiki, wiki_id, domain)
+        document, _ = await self._part(wiki_id, url, SITE, self._api.max_body)
+        return site(wiki_id, document)
 
     async def _gather(self, wiki_id: str, domain: str, key: str, values: Sequence[int | str]) -> Gathered:
+        """Ask for pages, part by part as long as the wiki says that there are more and ``api.max_body`` has room for them."""
         if len(values) > MOST_VALUES:
-            message = f"{len(values)} values at once: the API takes {MOST_VALUES}"
-            raise ValueError(message)
+            raise ValueError(f"{len(values)} values at once: the API takes {MOST_VALUES}")
         gathered = Gathered()
-        if values:
-            params = {**PAGES, key: "|".join(map(str, values))}
-            async for document in self._parts(wiki_id, domain, params):
-                gathered.add(document.get("query"))
-        return gathered
-
-    async def _parts(self, wiki_id: str, domain: str, params: Mapping[str, str]) -> AsyncIterator[dict[str, Any]]:
-        """The parts of an answer, as long as the wiki says that there are more; no more of them than ``api.max_body`` holds."""
-        url = URL(address(self._api, self._wiki, wiki_id, domain))
-        room = self._api.max_body
+        if not values:
+            return gathered
+        url, room = address(self._api, self._wiki, wiki_id, domain), self._api.max_body
+        params = {**PAGES, key: "|".join(map(str, values))}
         more: Mapping[str, str] = {}
         for _ in range(MOST_PARTS):
-            status, headers, body = await self._request(wiki_id, url, {**params, **more}, room)
-            room -= len(body)
-            document = read(wiki_id, status, headers, body)
-            yield document
+            document, size = await self._part(wiki_id, url, {**params, **more}, room)
+            gathered.add(document.get("query"))
+            room -= size
             before, more = more, _continue(document)
             if not more:
-                return
+                return gathered
             if more == before:
                 break
         raise WikiUnavailable(f"{wiki_id}: an answer without an end")
 
-    async def _request(
-        self, wiki_id: str, url: URL, params: Mapping[str, str], room: int
-    ) -> tuple[int, Mapping[str, str], bytes]:
+    async def _part(self, wiki_id: str, url: str, params: Mapping[str, str], room: int) -> tuple[dict[str, Any], int]:
+        """One part of an answer, and of how many bytes it was."""
+        there = URL(url)
         for _ in range(1 + MOST_REDIRECTS):
             await self._turn(wiki_id)
-            status, headers, body = await self._attempt(wiki_id, url, params, room)
-            if status not in {301, 302, 303, 307, 308}:
-                return status, headers, body
-            url = _elsewhere(wiki_id, url, headers.get("Location", ""))
+            status, headers, body = await self._attempt(wiki_id, there, params, room)
+            if status not in REDIRECTS:
+                return read(wiki_id, status, headers, body), len(body)
+            there = _elsewhere(wiki_id, there, headers.get("Location", ""))
         raise WikiUnavailable(f"{wiki_id}: redirected {MOST_REDIRECTS + 1} times")
 
     async def _attempt(
         self, wiki_id: str, url: URL, params: Mapping[str, str], room: int
-    ) -> tuple[int, Mapping[str, str], bytes]:
+    ) -> tuple[int, Mapping[str, str], bytearray]:
         long = len(urlencode(params)) > LONGEST_GET
         try:
             async with self._session.request(
@@ -160,7 +154,7 @@ async def _never_twice(request: aiohttp.ClientRequest, handler: ClientHandlerTyp
         raise aiohttp.ClientConnectionError(type(error).__name__) from error
 
 
-async def _body(wiki_id: str, response: aiohttp.ClientResponse, room: int) -> bytes:
+async def _body(wiki_id: str, response: aiohttp.ClientResponse, room: int) -> bytearray:
     """The decoded body, as long as there is room for it."""
     body = bytearray()
     async for chunk in response.content.iter_any():
@@ -168,7 +162,7 @@ async def _body(wiki_id: str, response: aiohttp.ClientResponse, room: int) -> by
         if len(body) > room:
             response.close()
             raise Unusable("answer_too_large", f"{wiki_id}: an answer of more bytes than api.max_body allows")
-    return bytes(body)
+    return body
 
 
 def _elsewhere(wiki_id: str, url: URL, location: str) -> URL:

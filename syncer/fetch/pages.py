@@ -148,23 +148,36 @@ def _revision(entry: Json) -> Revision | None:
     rev_id = entry.get("revid")
     if not _is_number(rev_id) or rev_id <= 0:
         return None
+    shown = _shown(entry)
     try:
-        return _read_revision(rev_id, entry)
+        return _read_revision(rev_id, entry, shown)
     except (KeyError, TypeError, ValueError, AttributeError):
-        return _faulty(rev_id)
+        return Revision(
+            rev_id=rev_id, rev_parent_id=0, timestamp="", size=0, content_model=UNKNOWN_MODEL, text=None, sha1=None,
+            visibility=shown, fault=MALFORMED,
+        )  # fmt: skip
 
 
-def _read_revision(rev_id: int, entry: Json) -> Revision:
-    # Wikis without rvslots have the text in the revision itself. The flags decide, never what was sent along (PROTOCOL e).
-    slot: Json = entry.get("slots", {}).get("main", {}) if "slots" in entry else entry
-    places = (entry, slot)
-    shown = Visibility(
+def _shown(entry: Json) -> Visibility:
+    """What may be seen. The flags decide, never what was sent along (PROTOCOL e), and however little else can be read."""
+    places = [entry, *_objects([_main(entry)])]
+    return Visibility(
         text=not any(_truly(place, flag) for place in places for flag in ("texthidden", "sha1hidden")),
         user=not _truly(entry, "userhidden"),
         comment=not _truly(entry, "commenthidden"),
     )
+
+
+def _main(entry: Json) -> Any:
+    """The main slot. A wiki that was not asked for slots, or does not know them, has its keys in the revision itself."""
+    slots = entry.get("slots", {"main": entry})
+    return slots.get("main", {}) if isinstance(slots, dict) else None
+
+
+def _read_revision(rev_id: int, entry: Json, shown: Visibility) -> Revision:
+    slot: Json = _main(entry)
     fault = None
-    if any(_truly(place, "textmissing") for place in places):
+    if _truly(entry, "textmissing") or _truly(slot, "textmissing"):
         fault = "textmissing"
     elif _truly(entry, "slotsmissing") or _truly(slot, "missing"):
         fault = "slotsmissing"
@@ -188,12 +201,6 @@ def _read_revision(rev_id: int, entry: Json) -> Revision:
         comment=_sound(entry["comment"], empty=True) if shown.comment and "comment" in entry else None,
         visibility=shown,
         fault=fault,
-    )
-
-
-def _faulty(rev_id: int) -> Revision:
-    return Revision(
-        rev_id=rev_id, rev_parent_id=0, timestamp="", size=0, content_model=UNKNOWN_MODEL, text=None, sha1=None, fault=MALFORMED
     )
 
 

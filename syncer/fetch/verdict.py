@@ -37,7 +37,7 @@ ONLY_MEMBERS = "only its members may read this wiki: name it in wiki.exclude"
 NEW_TOKEN = "api.token is not valid: make a new OAuth 2 owner-only token, or unset it"  # noqa: S105 - a sentence
 
 
-def read(wiki_id: str, status: int, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
+def read(wiki_id: str, status: int, headers: Mapping[str, str], body: bytes | bytearray) -> dict[str, Any]:
     """The JSON object of an answer that is one; every other answer raises."""
     after = retry_after(headers)
     throttled = Throttled(f"{wiki_id}: too many requests", after=PAUSE if after is None else after, hint=ASK_WIKIMEDIA)
@@ -66,7 +66,7 @@ def read(wiki_id: str, status: int, headers: Mapping[str, str], body: bytes) -> 
     return document
 
 
-def decode(body: bytes) -> dict[str, Any] | None:
+def decode(body: bytes | bytearray) -> dict[str, Any] | None:
     """A JSON object; None if it is none.
 
     Where it is one but for broken UTF-8 or half a surrogate pair inside a string, that string holds lone surrogates: what it

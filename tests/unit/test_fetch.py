@@ -14,10 +14,12 @@ import aiohttp
 import orjson
 import pytest
 from aiohttp import web
+from yarl import URL
 
 from syncer.config import Settings
 from syncer.errors import Forbidden, Refused, SyncerError, Throttled, Unusable, WikiUnavailable
 from syncer.fetch import MOST_VALUES, WikiApi, user_agent
+from syncer.fetch.client import _elsewhere
 from syncer.model import Answer
 
 if TYPE_CHECKING:
@@ -227,6 +229,15 @@ async def test_a_redirect_elsewhere_is_refused(location: str) -> None:
     assert len(upstream.asked) == 1
 
 
+def test_a_redirect_never_leaves_https() -> None:
+    """The token would go with it."""
+    secure, open_ = URL("https://en.wikipedia.org/w/api.php"), URL("http://en.wikipedia.org/w/api.php")
+    assert _elsewhere(WIKI, open_, str(secure)) == secure
+    assert _elsewhere(WIKI, secure, "https://en.wikipedia.org/api.php") == URL("https://en.wikipedia.org/api.php")
+    with pytest.raises(WikiUnavailable):
+        _elsewhere(WIKI, secure, str(open_))
+
+
 async def test_redirects_in_circles_end() -> None:
     upstream = Upstream(Said(status=301, headers={"Location": "/again"}))
     async with asking(upstream) as api:
@@ -318,6 +329,7 @@ async def test_whatever_breaks_is_one_attempt_and_the_next_is_fine(name: str) ->
             await api.revisions(WIKI, DOMAIN, [10])
         assert type(caught.value) is fate
         assert str(caught.value).startswith(f"{WIKI}: ")
+        assert ("no answer within 0.3 s" in str(caught.value)) == (name in {"hang", "slowly"})
         assert len(upstream.asked) == 2
         assert set((await api.revisions(WIKI, DOMAIN, [10])).pages) == {1}
 

@@ -446,6 +446,11 @@ def test_a_wiki_with_a_licence_and_aliases() -> None:
     }  # fmt: skip
 
 
+def test_a_licence_may_be_only_a_text() -> None:
+    read = site("dewiki", {"query": {**WIKI, "rightsinfo": {"url": "", "text": "Public domain"}}})
+    assert read.licence == Licence("", "Public domain")
+
+
 @pytest.mark.parametrize(
     "document",
     [{}, {"query": None}, {"query": []}, {"query": {}}, {"query": {**WIKI, "general": {}}}, {"query": {**WIKI, "general": None}},
