@@ -32,7 +32,7 @@ def main() -> int:
     except urllib.error.HTTPError as error:
         print(f"The feed answers {error.code} {HTTPStatus(error.code).phrase}: {url}\n{HINT}", file=sys.stderr)
         return 69
-    except OSError as error:
+    except (OSError, ValueError) as error:
         print(f"The feed cannot be reached: {url}: {error}\n{HINT}", file=sys.stderr)
         return 69
     return 0
