@@ -1,27 +1,29 @@
-"""What every SQLite file of the project has in common: its pragmas, its layout version, its migrations. No policy."""
+"""What every SQLite file of the project has in common: its pragmas, its layout version, its migrations, its errors. No policy."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from syncer.errors import JournalUnavailable, Misconfigured
+from syncer.errors import JournalUnavailable, Misconfigured, Superseded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-from contextlib import contextmanager
-
 BUSY_TIMEOUT = 10.0  # seconds another process's transaction is waited for; ours last milliseconds
+DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
 def state_folder() -> Path:
     """The folder for the project's own files: ``$STATE_DIRECTORY`` (systemd), else the XDG state folder."""
     if folder := os.environ.get("STATE_DIRECTORY"):
         return Path(folder.split(":")[0])
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "syncer"
+    base = Path(os.environ.get("XDG_STATE_HOME", ""))
+    return (base if base.is_absolute() else Path.home() / ".local" / "state") / "syncer"  # XDG: a relative one is to be ignored
 
 
 def expand(path: str) -> Path:
@@ -34,30 +36,53 @@ def expand(path: str) -> Path:
     return full
 
 
-def connect(path: Path, migrations: Sequence[str]) -> sqlite3.Connection:
+def lock(path: Path, what: str) -> int:
+    """Lock a file beside a database for as long as this process lives, or until the descriptor returned is closed.
+
+    Raises Superseded when it is locked already; ``what`` says what the other process is.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise JournalUnavailable(f"{path} cannot be opened: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise Superseded(f"another process is {what}", hint="stop it first: there can be one only") from error
+    return descriptor
+
+
+class Connection(sqlite3.Connection):
+    """A connection that knows its file."""
+
+    def __init__(self, path: Path, **options: Any) -> None:
+        super().__init__(path, **options)
+        self.path = path
+
+
+def connect(path: Path, migrations: Sequence[str]) -> Connection:
     """Open a file, durable (WAL, every commit synced) and erasing what it deletes, and bring its layout up to date.
 
     The connection is in autocommit mode and may be handed from thread to thread, used by one at a time. Raises Misconfigured
-    when the file is of a newer layout or is no database, JournalUnavailable when it cannot be opened.
+    when the file is of a newer layout, damaged or no database, JournalUnavailable when it cannot be opened.
     """
-    try:
-        db = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
-        db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        db.execute("PRAGMA secure_delete = ON")
-        db.execute("PRAGMA journal_size_limit = 67108864")
-        _migrate(db, path, migrations)
-    except sqlite3.DatabaseError as error:
-        if "not a database" in str(error) or "malformed" in str(error):
-            raise Misconfigured(
-                f"{path} is not a readable database: {error}", hint="restore it from a backup, or move it away to start anew"
-            ) from error
-        raise JournalUnavailable(f"{path}: {error}") from error
+    with speaking(path):
+        db = Connection(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+        try:
+            db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
+            db.execute("PRAGMA secure_delete = ON")
+            db.execute("PRAGMA journal_size_limit = 67108864")
+            _migrate(db, migrations)
+        except BaseException:
+            db.close()
+            raise
     return db
 
 
-def _migrate(db: sqlite3.Connection, path: Path, migrations: Sequence[str]) -> None:
+def _migrate(db: Connection, migrations: Sequence[str]) -> None:
     """Apply the migrations the file has not seen; ``user_version`` counts those it has."""
     if db.execute("PRAGMA user_version").fetchone()[0] == len(migrations):
         return
@@ -65,7 +90,7 @@ def _migrate(db: sqlite3.Connection, path: Path, migrations: Sequence[str]) -> N
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version > len(migrations):
             raise Misconfigured(
-                f"{path} has layout {version}, this program knows up to {len(migrations)}", hint="install the newer syncer"
+                f"{db.path} has layout {version}, this program knows up to {len(migrations)}", hint="install the newer syncer"
             )
         for script in migrations[version:]:
             for statement in filter(str.strip, script.split(";\n")):
@@ -74,15 +99,40 @@ def _migrate(db: sqlite3.Connection, path: Path, migrations: Sequence[str]) -> N
 
 
 @contextmanager
-def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """BEGIN IMMEDIATE ... COMMIT, or ROLLBACK and the error. A failing disk or lock becomes JournalUnavailable."""
+def speaking(path: Path) -> Iterator[None]:
+    """Say what an error of SQLite means: damage is for the operator, a failing disk or lock may pass, a bug stays one."""
     try:
-        db.execute("BEGIN IMMEDIATE")
         yield
-        db.execute("COMMIT")
-    except BaseException as error:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        if isinstance(error, sqlite3.OperationalError):
-            raise JournalUnavailable(f"the database cannot be written: {error}") from error
-        raise
+    except sqlite3.DatabaseError as error:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # what is above says more than we ask
+        if code in DAMAGED:
+            raise Misconfigured(
+                f"{path} is no sound database: {error}", hint="restore it from a backup, or move it away to start anew"
+            ) from error
+        if code == sqlite3.SQLITE_ERROR or not isinstance(error, sqlite3.OperationalError):
+            raise
+        raise JournalUnavailable(f"{path}: {error}", hint="look at the disk's space and health") from error
+
+
+@contextmanager
+def transaction(db: Connection, kind: str = "IMMEDIATE") -> Iterator[None]:
+    """BEGIN ... COMMIT, or ROLLBACK and the error. ``DEFERRED`` is a snapshot to read from."""
+    with speaking(db.path):
+        try:
+            db.execute(f"BEGIN {kind}")
+            yield
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+
+
+def checkpoint(db: Connection) -> bool:
+    """Empty the write-ahead log into the file, so that nothing erased stands in it; False where a reader is in the way."""
+    db.execute("PRAGMA busy_timeout = 0")  # who waits here holds up everybody
+    try:
+        busy: int = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    finally:
+        db.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT * 1000)}")
+    return not busy

@@ -8,25 +8,23 @@ beside the journal for as long as its process lives, and an epoch that is checke
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
-import sqlite3
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import orjson
 import zstandard
 
 from syncer import sqlite
-from syncer.errors import JournalUnavailable, Misconfigured, ResumeLost, Superseded
+from syncer.errors import Misconfigured, ResumeLost, Superseded
 from syncer.journal import COMPACTED, Record, Stored, Topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
 
     from syncer.config import JournalSettings, Retention
 
@@ -36,6 +34,8 @@ POLL = 0.05  # seconds between looks for what another process appended
 READ_BYTES = 16 * 1024 * 1024  # a read stops after this many bytes of values: memory stays bounded
 PACK_FROM = 512  # bytes; below this zstd gains nothing
 TRIM_AT_ONCE = 1000  # records removed in one transaction, so that a writer waits for milliseconds only
+SPARE = 0.1  # share of the file that may be free: what is appended next fills it again
+VACUUM_AT_ONCE = 500  # pages of 4 KiB given back in one transaction: 0.1 s
 DAY = 86_400.0
 
 MIGRATIONS = (
@@ -61,18 +61,24 @@ class SqliteJournal:
         self._retention: Retention = settings.retention
         self._writing = ThreadPoolExecutor(1, "journal-write")
         self._reading = ThreadPoolExecutor(1, "journal-read")
-        self._writer = sqlite.connect(path, MIGRATIONS)
-        self._reader = sqlite.connect(path, MIGRATIONS)
-        self._reader.execute("PRAGMA query_only = ON")
         self._locks: dict[str, int] = {}
         self._appended = asyncio.Event()
         self._seen_version = -1
-        self.identity, self.partitions = self._identify(settings)
+        self._writer = sqlite.connect(path, MIGRATIONS)
+        self._reader = sqlite.connect(path, MIGRATIONS)
+        self._reader.execute("PRAGMA query_only = ON")
+        try:
+            self.identity, self.partitions = self._identify(settings)
+        except BaseException:
+            self._close()
+            raise
 
     @classmethod
     async def open(cls, settings: JournalSettings) -> SqliteJournal:
-        """Open ``sqlite:///path``; the path is absolute with four slashes, or begins with ``<state>``."""
-        path = settings.url.removeprefix("sqlite://").removeprefix("/")
+        """Open ``sqlite:///path``; the path is absolute with four slashes, or begins with ``<state>`` or ``~``."""
+        path = settings.url.removeprefix("sqlite:///")
+        if not path.startswith(("<state>", "~")) and not Path(path).is_absolute():
+            raise Misconfigured(f"journal.url names no absolute path: {settings.url}", hint="use sqlite:////path, or <state>")
         return await asyncio.to_thread(cls, sqlite.expand(path), settings)
 
     def _identify(self, settings: JournalSettings) -> tuple[str, int]:
@@ -95,15 +101,8 @@ class SqliteJournal:
 
     def _own(self, name: str) -> SqliteOwner:
         if name not in self._locks:
-            lock = os.open(f"{self._path}.{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                os.close(lock)
-                raise Superseded(
-                    f"another process is the owner '{name}' of {self._path}", hint="stop it first: one journal has one hub"
-                ) from error
-            self._locks[name] = lock
+            lock = Path(f"{self._path}.{name}.lock")
+            self._locks[name] = sqlite.lock(lock, f"the owner '{name}' of {self._path}")
         with sqlite.transaction(self._writer):
             row = self._writer.execute(
                 "INSERT INTO owners VALUES (?, 1) ON CONFLICT DO UPDATE SET epoch = epoch + 1 RETURNING epoch", (name,)
@@ -142,7 +141,7 @@ class SqliteJournal:
 
     async def read(self, topic: Topic, partition: int, offset: int, *, limit: int = 1000) -> list[Stored]:
         """See :meth:`Journal.read`."""
-        return await self._read(lambda: self._records(topic, partition, offset, limit))
+        return await self._read(partial(self._records, topic, partition, offset, limit))
 
     def _records(self, topic: Topic, partition: int, offset: int, limit: int) -> list[Stored]:
         query = (
@@ -151,23 +150,23 @@ class SqliteJournal:
         )
         records: list[Stored] = []
         size = 0
+        start, end = self._bounds(topic, partition)
+        if not start <= offset <= end:
+            raise ResumeLost(
+                f"offset {offset} of {topic}, partition {partition}, is not in {self._path}: it holds {start} to {end}",
+                hint="the journal was cut by retention, or is not the one this reader followed; start the reader anew",
+            )
         for at, key, headers, value, packed, appended_at in self._reader.execute(query, (partition, offset, limit)):
             plain = zstandard.decompress(value) if packed else value
             records.append(Stored(at, key, plain, orjson.loads(headers), appended_at))
             size += len(plain)
             if size >= READ_BYTES:
                 break
-        start, end = self._bounds(topic, partition)
-        if offset < start or (not records and offset > end):
-            raise ResumeLost(
-                f"offset {offset} of {topic}, partition {partition}, is not in {self._path}: it holds {start} to {end}",
-                hint="the journal was cut by retention, or is not the one this reader followed; start the reader anew",
-            )
         return records
 
     async def bounds(self, topic: Topic, partition: int) -> tuple[int, int]:
         """See :meth:`Journal.bounds`."""
-        return await self._read(lambda: self._bounds(topic, partition))
+        return await self._read(partial(self._bounds, topic, partition))
 
     def _bounds(self, topic: Topic, partition: int) -> tuple[int, int]:
         floor = self._reader.execute("SELECT floor FROM floors WHERE topic = ? AND part = ?", (topic, partition)).fetchone()
@@ -201,8 +200,8 @@ class SqliteJournal:
             trim = partial(self._trim, topic, time.time() - days * DAY, most)
             while count := await self._write(trim):
                 removed += count
-        if removed:
-            await self._write(lambda: self._writer.execute("PRAGMA incremental_vacuum").fetchall())
+        while await self._write(self._give_back):
+            pass
         return removed
 
     def _trim(self, topic: Topic, before: float, most: int) -> int:
@@ -228,6 +227,16 @@ class SqliteJournal:
                 _count(db, {topic: -freed})
         return count
 
+    def _give_back(self) -> bool:
+        """Return some free pages to the file system; False if there are too few to matter."""
+        db = self._writer
+        pages, free = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count"))
+        if free <= pages * SPARE:
+            return False
+        # execute() would stop after the first page: the statement gives a row without columns for each.
+        db.executescript(f"PRAGMA incremental_vacuum({VACUUM_AT_ONCE}); PRAGMA wal_checkpoint(PASSIVE)")
+        return True
+
     async def close(self) -> None:
         """Let go of the owners' locks and the connections."""
         await asyncio.to_thread(self._close)
@@ -244,13 +253,17 @@ class SqliteJournal:
         return await self._in(self._writing, work)
 
     async def _read(self, work: Callable[[], T]) -> T:
-        return await self._in(self._reading, work)
+        """Read, everything as it was at one moment."""
+
+        def snapshot() -> T:
+            with sqlite.transaction(self._reader, "DEFERRED"):
+                return work()
+
+        return await self._in(self._reading, snapshot)
 
     async def _in(self, pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
-        try:
+        with sqlite.speaking(self._path):
             return await asyncio.get_running_loop().run_in_executor(pool, work)
-        except sqlite3.Error as error:
-            raise JournalUnavailable(f"{self._path}: {error}", hint="look at the disk's space and health") from error
 
 
 class SqliteOwner:
@@ -270,7 +283,7 @@ def _pack(value: bytes) -> tuple[bytes, bool]:
     return (zstandard.compress(value, 1), True) if len(value) >= PACK_FROM else (value, False)
 
 
-def _count(db: sqlite3.Connection, used: dict[Topic, int]) -> None:
+def _count(db: sqlite.Connection, used: dict[Topic, int]) -> None:
     """Keep the sums of bytes by topic: nobody wants to add up gigabytes to know them."""
     rows: Iterable[tuple[Topic, int]] = used.items()
     db.executemany("INSERT INTO used VALUES (?, ?) ON CONFLICT DO UPDATE SET bytes = bytes + excluded.bytes", rows)

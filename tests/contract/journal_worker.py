@@ -1,9 +1,9 @@
-"""Uses a journal from a process of its own, which the suite then kills: ``python -m tests.contract.journal_worker SETTINGS WORK``.
+"""Uses a journal from a process of its own, for the suite to kill: ``python -m tests.contract.journal_worker SETTINGS WORK``.
 
-    own      become the owner and stay it, doing nothing
-    append   append one batch after another, as far as progress says they are not there yet, and print the number of each that
-             was acknowledged
-    once     append a single record without owning anything
+own      become the owner and stay it, doing nothing
+append   append one batch after another, as far as progress says they are not there yet, and print the number of each that
+         was acknowledged
+once     append a single record without owning anything
 """
 
 from __future__ import annotations

@@ -99,7 +99,13 @@ async def test_a_record_is_read_as_it_was_appended(journal: Journal) -> None:
 
 async def test_a_batch_goes_to_several_topics_and_its_offsets_come_back_in_its_order(journal: Journal) -> None:
     owner = await journal.own("owner")
-    records = [change("a"), Record(Topic.MUTATIONS, 0, "m", b"{}"), change("b", 1), change("c"), Record(Topic.PROGRESS, 2, "p", b"1")]
+    records = [
+        change("a"),
+        Record(Topic.MUTATIONS, 0, "m", b"{}"),
+        change("b", 1),
+        change("c"),
+        Record(Topic.PROGRESS, 2, "p", b"1"),
+    ]
     offsets = await owner.append(records)
     assert len(offsets) == len(records)
     for record, offset in zip(records, offsets, strict=True):
