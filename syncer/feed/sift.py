@@ -1,0 +1,83 @@
+"""What becomes of a delivered event. Pure but for its memory.
+
+In this order (DESIGN 2): a canary; seen before; of a wiki that is not included; nothing about content; the same revision that
+another stream named first: all these are skipped. Of what is left, what cannot be decoded, or is of a wiki that may not be
+asked, is set aside; the rest are changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import orjson
+
+from syncer.feed.decode import bare, decode, digest, identify
+from syncer.feed.event import NEW_REVISION, Aside, AsideReason, Skip, SkipReason
+from syncer.feed.sse import KEPT
+from syncer.records import SetAside
+
+if TYPE_CHECKING:
+    from syncer.feed.client import Delivered
+    from syncer.feed.event import Envelope
+    from syncer.feed.memory import Memory
+    from syncer.feed.scope import Scope
+    from syncer.feed.sse import Rejected
+    from syncer.model import Change
+
+
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """To be set aside. ``key`` is the event's id, or a digest of what has none, so that it is known when it comes again."""
+
+    key: str
+    entry: SetAside
+
+
+class Sift:
+    """Judges events one by one, in the order of their delivery."""
+
+    def __init__(self, scope: Scope, memory: Memory) -> None:
+        self._scope = scope
+        self._memory = memory
+
+    def judge(self, item: Delivered, received_at: str) -> Change | SkipReason | Unfit:
+        """What the event is to us. ``received_at`` is ISO 8601."""
+        envelope = identify(item.data)
+        if isinstance(envelope, Skip):
+            return envelope.reason
+        key = digest(item.data) if isinstance(envelope, Aside) else envelope.event_id
+        if self._memory.knows(key):
+            return SkipReason.DUPLICATE
+        self._memory.remember(key, item.source, item.at)
+        if isinstance(envelope, Aside):
+            return _unfit(key, envelope, received_at, item.data)
+        if not self._scope.wanted(envelope.domain, envelope.wiki_id):
+            return SkipReason.NOT_INCLUDED
+        return self._of_wanted(envelope, item.at, received_at)
+
+    def _of_wanted(self, envelope: Envelope, at: int, received_at: str) -> Change | SkipReason | Unfit:
+        outcome = decode(envelope, received_at)
+        if isinstance(outcome, Skip):
+            return outcome.reason
+        if isinstance(outcome, Aside):
+            return _unfit(envelope.event_id, outcome, received_at, orjson.dumps(bare(envelope.event)))
+        new = outcome.cause in NEW_REVISION and bool(outcome.rev_ids)
+        if new and self._memory.told_elsewhere(outcome.wiki_id, outcome.rev_ids[0], outcome.source.stream, at):
+            return SkipReason.SAME_REVISION
+        if self._scope.allowed(outcome.domain):
+            return outcome
+        detail = f"{outcome.domain} is not in wiki.domains"
+        return Unfit(envelope.event_id, SetAside(AsideReason.DOMAIN.value, detail, received_at, outcome))
+
+    def rejected(self, block: Rejected, newest: int, received_at: str) -> SkipReason | Unfit:
+        """What a block too large to be decoded is to us. Its id line differs when it comes again, its data do not."""
+        key = digest(block.raw[max(0, block.raw.find(b"data:")) :])
+        if self._memory.knows(key):
+            return SkipReason.DUPLICATE
+        self._memory.remember(key, ("", 0), newest)
+        return _unfit(key, Aside(AsideReason.TOO_LONG, f"{block.size} bytes"), received_at, block.raw)
+
+
+def _unfit(key: str, aside: Aside, at: str, raw: bytes) -> Unfit:
+    return Unfit(key, SetAside(aside.reason.value, aside.detail, at, raw=raw[:KEPT]))
