@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,6 +28,7 @@ _CLOSING = {
     tag: re.compile(rb"</%b\s*>" % tag, re.IGNORECASE) for tag in (b"nowiki", b"pre", b"syntaxhighlight", b"source", b"math")
 }
 _DEEPEST = 6
+_REMEMBERED = 200  # bytes of a line, at most: headings are the same again and again, in a page's next text and in other pages
 
 
 class _Heading(NamedTuple):
@@ -40,8 +42,7 @@ def changed(base: bytes, result: bytes) -> tuple[SectionChange, ...]:
     ``change`` is ``modified``, ``added`` or ``removed``; ``range`` is in bytes of the result, for ``removed`` of the base. What
     only moved did not change; a section whose heading changed was removed and added. ValueError if a heading is not UTF-8.
     """
-    read: dict[bytes, _Heading | None] = {}
-    old, new = _headings(base, read), _headings(result, read)
+    old, new = _headings(base), _headings(result)
     keys = [*_keys(new.values())]
     old_keys = keys if [*old.values()] == [*new.values()] else _keys(old.values())
     before = dict(zip(old_keys, _ranges(old, base), strict=True))
@@ -57,15 +58,14 @@ def changed(base: bytes, result: bytes) -> tuple[SectionChange, ...]:
     return tuple(found)
 
 
-def _headings(text: bytes, read: dict[bytes, _Heading | None]) -> dict[int, _Heading]:
-    """Find the headings of a text: where each begins, and what it is. ``read`` remembers lines: most of them come twice."""
+def _headings(text: bytes) -> dict[int, _Heading]:
+    """Find the headings of a text: where each begins, and what it is."""
     headings: dict[int, _Heading] = {}
     hidden = _hidden(text)
     begin = end = 0
     for match in _LINE.finditer(b"\n" + text):
         line, at = match[1], match.start()
-        heading = read[line] if line in read else read.setdefault(line, _heading(line))
-        if heading:
+        if heading := _remembered(line) if len(line) <= _REMEMBERED else _heading(line):
             while end <= at:
                 begin, end = next(hidden, (len(text), len(text) + 1))
             if at < begin:
@@ -105,6 +105,9 @@ def _heading(line: bytes) -> _Heading | None:
         left = right = (left - 1) // 2
     level = min(left, right, _DEEPEST)
     return _Heading(level, line[level : len(line) - level].strip().decode()) if level else None
+
+
+_remembered = lru_cache(maxsize=4096)(_heading)
 
 
 def _without_comments(line: bytes) -> bytes:
