@@ -54,10 +54,9 @@ def main() -> None:
     }
     mean = sum(len(result) for _, result in real) / len(real)
     found = [sections.changed(base, result) for base, result in real]
-    share = sum(end - start for changes in found for start, end in (change.range for change in changes)) / (mean * len(real))
-    print(
-        f"{len(real)} pairs of {mean / 1000:.1f} KB (mean); {sum(map(len, found)) / len(real):.2f} sections changed, {share:.0%} of the text"
-    )
+    share = sum(end - start for part in found for start, end in (change.range for change in part)) / (mean * len(real))
+    changes = sum(map(len, found)) / len(real)
+    print(f"{len(real)} pairs, text {mean / 1000:.1f} KB (mean), {changes:.2f} sections changed, {share:.0%} of the text")
     print(f"  {'':26} {'us a pair':>10} {'MB/s':>7} {'time':>8}")
     ours = 0.0
     for name, (work, every) in works.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import hashlib
 import json
 import re
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "patches.md"
 VECTORS = ROOT / "schema" / "vectors"
 APPLIERS = Path(__file__).with_name("appliers")
 PROGRAMS = {
@@ -114,7 +116,7 @@ def test_other_languages_apply_what_is_computed(program: str) -> None:
 
 
 def test_the_docs_show_what_the_appliers_do() -> None:
-    page = (ROOT / "docs" / "patches.md").read_text(encoding="utf-8")
+    page = PAGE.read_text(encoding="utf-8")
     blocks = dict(re.findall(r"^```(\w+)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
     for language, program in LANGUAGES.items():
         source = (APPLIERS / program).read_text(encoding="utf-8")
@@ -122,3 +124,11 @@ def test_the_docs_show_what_the_appliers_do() -> None:
         shown = textwrap.indent(blocks[language], indent)
         assert f"\n{shown}" in source, f"docs/patches.md shows other {language} than tests/unit/appliers/{program}"
         assert "apply(" in shown
+
+
+def test_the_docs_name_every_format_and_show_what_really_happens() -> None:
+    headings = re.findall(r"^## (.+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(FORMATS) <= set(headings)
+    failed, tried = doctest.testfile(str(PAGE), module_relative=False, encoding="utf-8")
+    assert tried > 5
+    assert failed == 0
