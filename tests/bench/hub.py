@@ -27,7 +27,7 @@ from syncer import config, diff
 from syncer.enrich import Enrich
 from syncer.journal import change_record
 from syncer.journal.sqlite import SqliteJournal
-from syncer.model import Answer, Cause, Change, Licence, Page, Revision, Site, Source
+from syncer.model import Answer, Cause, Change, Licence, Page, Patch, Revision, Site, Source
 from syncer.store import Store
 from tests.shared import SHARED
 
@@ -88,8 +88,8 @@ class Instant:
 def change(number: int, which: int) -> Change:
     """The edit of page ``number`` to its old (0) or new (1) text."""
     return Change(
-        wiki_id="testwiki", domain="test.example.org", cause=Cause.EDIT, rev_ids=(2 * number + which,), titles=(f"Page {number}",),
-        namespace=0, source=Source("recentchange", f"{number}-{which}", NOW, NOW),
+        wiki_id="testwiki", domain="test.example.org", cause=Cause.EDIT, rev_ids=(2 * number + which,),
+        titles=(f"Page {number}",), namespace=0, source=Source("recentchange", f"{number}-{which}", NOW, NOW),
     )  # fmt: skip
 
 
@@ -134,7 +134,7 @@ async def _kinds(journal: SqliteJournal) -> dict[str, int]:
     return kinds
 
 
-def by_difflib(base: bytes, result: bytes) -> diff.Patch | None:
+def by_difflib(base: bytes, result: bytes) -> Patch | None:
     """The same patch format with difflib on lines in the place of the engine, proved in the same way."""
     old, new = base.splitlines(keepends=True), result.splitlines(keepends=True)
     ops, at = [], 0
@@ -147,7 +147,7 @@ def by_difflib(base: bytes, result: bytes) -> diff.Patch | None:
             ops.append((starts[first], starts[last] - starts[first], b"".join(new[start:end]).decode()))
     if diff.apply(base, ops) != result:
         raise AssertionError
-    return diff.Patch("splice/1", tuple(ops))
+    return Patch("splice/1", tuple(ops))
 
 
 def main() -> None:

@@ -15,6 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import orjson
+
 from syncer.demo.actions import Workload, drive
 from syncer.demo.farm import Farm
 from syncer.demo.faults import Faults
@@ -33,9 +35,9 @@ async def main() -> None:
     async with serve(farm) as upstream:
         with tempfile.TemporaryDirectory() as folder:
             environment = {
-                **os.environ, "STATE_DIRECTORY": folder, "SYNCER_CONTACT": "bench@example.org", "SYNCER_FEED__URL": upstream.feed_url,
-                "SYNCER_API__URL": upstream.api_url, "SYNCER_WIKI__INCLUDE": "*", "SYNCER_WIKI__NAMESPACES": "*",
-                "SYNCER_OPS__LISTEN": "127.0.0.1:0",
+                **os.environ, "STATE_DIRECTORY": folder, "SYNCER_CONTACT": "bench@example.org",
+                "SYNCER_FEED__URL": upstream.feed_url, "SYNCER_API__URL": upstream.api_url,
+                "SYNCER_WIKI__INCLUDE": "*", "SYNCER_WIKI__NAMESPACES": "*", "SYNCER_OPS__LISTEN": "127.0.0.1:0",
             }  # fmt: skip
             hub = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "syncer", "--log-level", "error", "run", env=environment, stdin=asyncio.subprocess.DEVNULL
@@ -54,7 +56,7 @@ async def main() -> None:
                 sys.executable, "-m", "syncer", "status", "--json", env=environment, stdout=asyncio.subprocess.PIPE
             )
             told, _ = await status.communicate()
-    queued, appended = (int(re.search(rf'"{name}":(\d+)'.encode(), told)[1]) for name in ("queued", "appended"))  # type: ignore[index]
+    queued, appended = (orjson.loads(told)[name] for name in ("queued", "appended"))
     print(f"{RATE * seconds / took:.0f} actions/s for {took:.0f} s, {appended:,} changes appended, {queued:,} queued at the end")
     print(
         f"resident: {samples[0]:.0f} MB at first, {max(samples):.0f} MB at most, {samples[-1]:.0f} MB at the end; limit {LIMIT:.0f} MB"
