@@ -8,7 +8,7 @@
     selection, query, api     the wikis as the Action API answers for them (mishaps: or fails to)
     server, faults            both on one loopback port, and what goes wrong there on demand
 
-Nothing else of the project is used here but the plain types of :mod:`syncer.model`: a fake that shared its code with what it
+None of these uses anything of the project but the plain types of :mod:`syncer.model`: a fake that shared its code with what it
 tests would agree with it.
 """
 

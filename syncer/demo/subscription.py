@@ -54,6 +54,7 @@ class Subscription:
         self._log = log
         self._entries: dict[TopicPartition, bytes] = {}
         self._next: dict[TopicPartition, int] = {}
+        # What has both an offset and a timestamp is in neither list and counts for nothing (PROTOCOL 5c).
         for entry in [e for e in asked if "timestamp" not in e] + [_resolve(log, e) for e in asked if "offset" not in e]:
             place = (entry["topic"], entry["partition"])
             if place in self._entries:
@@ -123,8 +124,7 @@ def _token(last_event_id: str, topics: list[str], log: EventLog) -> list[dict[st
         body = {"message": said, "origin": "KafkaSSE", "name": "TopicNotAvailableError", "availableTopics": topics}
         raise Refusal(404, f"TopicNotAvailableError: {said}", {**body, "statusCode": 404})
     whole = _assigned([entry for entry in entries if isinstance(entry, str)], log, None)
-    # an entry with both an offset and a timestamp counts for nothing (PROTOCOL 5c)
-    return whole + [entry for entry in entries if isinstance(entry, dict) and ("offset" in entry) != ("timestamp" in entry)]
+    return whole + [entry for entry in entries if isinstance(entry, dict)]
 
 
 def _is_entry(entry: Any) -> bool:

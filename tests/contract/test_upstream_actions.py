@@ -158,6 +158,22 @@ async def test_restored_into_a_live_page_the_newest_wins_and_page_change_is_sile
     assert [e.data["rev_id"] for e in events if e.stream == "revision-create"] == [first, second, first, second]
 
 
+async def test_older_revisions_are_restored_under_a_live_page(outside: Outside) -> None:
+    title = outside.name("A")
+    old = int(await outside.wiki.edit(title, "one") or 0)
+    await outside.wiki.delete(title)
+    await outside.wiki.tick()
+    new = await outside.wiki.edit(title, "two")
+    page = await outside.page(title)
+    await outside.wiki.undelete(title)
+    after = await outside.page(title)
+    assert (after["pageid"], after["lastrevid"]) == (page["pageid"], new)
+    (holder,) = (await outside.ask(revids=f"{old}", **FULL)).pages
+    assert holder["pageid"] == page["pageid"]
+    events = await outside.told()
+    assert [e.data["page_change_kind"] for e in events if e.stream == "page_change.v1"] == ["create", "delete", "create"]
+
+
 async def test_hiding_is_told_revision_by_revision(outside: Outside) -> None:
     revs = [int(await outside.wiki.edit(outside.name("A"), f"text {n}", "sum") or 0) for n in range(3)]
     await outside.wiki.hide(revs[:2], 1)

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from syncer.demo.actions import WEIGHTS, Workload, drive
 from syncer.demo.events import base36
 from syncer.demo.farm import Farm
 from syncer.demo.history import Replay, read
 from syncer.demo.past import Past
-from syncer.demo.query import answer
+from syncer.demo.query import answer, json_string
 from syncer.demo.selection import View
 from syncer.demo.sites import SITES, BadTitle, OtherWiki, Site, Title
 from syncer.demo.state import WikiRefuses
@@ -169,6 +171,17 @@ def test_export_tells_what_everybody_may_see(wiki: Wiki) -> None:
     assert list(farm.export()) == [{**farm_line, "sha1": None, "text": None}]
 
 
+def test_a_page_is_touched_when_it_is_something_else_than_before(wiki: Wiki) -> None:
+    revs = [rev for n in range(2) if (rev := wiki.edit("A", f"text {n}"))]
+    wiki.edit("B", "one")
+    wiki.settle()
+    wiki.hide([revs[0].rev_id], 7)
+    assert wiki.touched == set()
+    wiki.hide([revs[1].rev_id], 6)
+    wiki.move("B", "C", redirect=False)
+    assert wiki.touched == {1, 2}
+
+
 def test_a_wiki_refuses_what_mediawiki_refuses(wiki: Wiki) -> None:
     wiki.edit("A", "one")
     rev = wiki.edit("A", "two")
@@ -204,10 +217,15 @@ def test_a_suppressed_page_leaves_recentchange_silent(wiki: Wiki) -> None:
     assert said["mediawiki.page_change.v1"] == 1
 
 
+@given(st.text())
+def test_a_text_is_escaped_as_json(text: str) -> None:
+    assert orjson.loads(json_string(text.encode())) == text
+
+
 def ask(wiki: Wiki, as_of: float | None = None, **params: str) -> dict[str, Any]:
     """What the API says of one thing."""
     usual = {"prop": "revisions|info", "rvslots": "main", "rvprop": "ids|content|sha1|slotsha1"}
-    said: dict[str, Any] = answer(View(wiki, as_of), usual | params, 10**7)["query"]
+    said: dict[str, Any] = orjson.loads(orjson.dumps(answer(View(wiki, as_of), usual | params, 10**7)))["query"]
     return said
 
 
