@@ -30,7 +30,10 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page as the records so far say. ``text`` is None where it is hidden, or not known because a record was erased."""
+    """A page as the records so far say. ``text`` is None where it is hidden, or not known because a record was erased.
+
+    ``was`` is the title under which it was deleted. All deletions without a page id are those of page 0.
+    """
 
     seq: int
     live: bool
@@ -40,6 +43,7 @@ class Page:
     revision: dict[str, Any] = field(default_factory=dict)
     attribution: dict[str, Any] | None = None
     text: bytes | None = None
+    was: str | None = None
 
 
 class Checker:
@@ -120,13 +124,17 @@ class Checker:
         if not self._changes_anything(value, before, after):
             self._note("4", where, "changes nothing")
         self._check_privacy(value, record, where)
+        if value["page"]["page_id"] is None:  # a deletion that nobody could name by page id is that of who holds the title
+            holder = self._holders.get((value["wiki_id"], value["page"]["title"]))
+            if holder:
+                self._put(holder, replace(self.pages[holder], live=False, title=None))
         self._put(key, after)
 
     def _apply(self, value: Record, before: Page | None, where: str) -> Page:
         """The page after a record; hashes that do not fit are noted."""
         page = value["page"]
         if value["kind"] == "delete":
-            return Page(seq=value["seq"], live=False)
+            return Page(seq=value["seq"], live=False, was=page["title"])
         text = None if before is None else before.text
         try:
             if value.get("erased"):

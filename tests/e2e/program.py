@@ -49,8 +49,8 @@ class Syncer:
         self._started: list[subprocess.Popen[bytes]] = []
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start something that runs until it is stopped; what it says goes to a file named after it."""
-        with (self.folder / f"{arguments[0]}.log").open("ab") as log:
+        """Start something that runs until it is stopped; what it says goes to a file."""
+        with (self.folder / "syncer.log").open("ab") as log:
             process = subprocess.Popen(
                 [SYNCER, *arguments], env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
@@ -67,18 +67,18 @@ class Syncer:
     def stop(self, process: subprocess.Popen[bytes]) -> None:
         """SIGTERM, and the drained exit that has to follow it."""
         process.send_signal(signal.SIGTERM)
-        assert process.wait(DRAIN) == 0, f"{process.args!r} ended with {process.returncode}; see {self.folder}"
+        assert process.wait(DRAIN) == 0, self._end_of(process)
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
         """End it by kill -9. It must not have ended by itself before."""
-        assert process.poll() is None, f"{process.args!r} ended with {process.returncode}; see {self.folder}"
+        assert process.poll() is None, self._end_of(process)
         process.kill()
         process.wait()
 
     def finish(self, *arguments: str) -> None:
         """Run something that ends when it is idle, to its end."""
         process = self.start(*arguments)
-        assert process.wait(PATIENCE) == 0, f"{process.args!r} ended with {process.returncode}; see {self.folder}"
+        assert process.wait(PATIENCE) == 0, self._end_of(process)
 
     def ask(self, *arguments: str) -> str:
         """What a finite job prints."""
@@ -86,9 +86,14 @@ class Syncer:
         assert done.returncode == 0, f"syncer {' '.join(arguments)}: {done.returncode}\n{done.stderr.decode()}"
         return done.stdout.decode()
 
-    def export(self) -> list[dict[str, Any]]:
+    def export(self, *options: str) -> list[dict[str, Any]]:
         """The mirror's pages."""
-        return [json.loads(line) for line in self.ask("mirror", "export").split("\n") if line]
+        return [json.loads(line) for line in self.ask(*options, "mirror", "export").split("\n") if line]
+
+    def _end_of(self, process: subprocess.Popen[bytes]) -> str:
+        """How a process ended that should not have ended so."""
+        said = (self.folder / "syncer.log").read_text(errors="replace")[-3000:]
+        return f"{process.args!r} ended with {process.returncode}, see {self.folder}; at last it said:\n{said}"
 
     def clean_up(self) -> None:
         """End what a failed test left running."""

@@ -223,6 +223,23 @@ def test_a_hidden_revision_that_is_shown_again_may_be_published() -> None:
     assert check(records) == []
 
 
+def nameless(seq: int, title: str) -> Record:
+    """A deletion without a page id."""
+    deletion = record(seq, "delete", 0, page_id=0, title=title)
+    deletion["value"]["page"]["page_id"] = None
+    return deletion
+
+
+def test_a_deletion_by_title_takes_the_page_that_holds_it() -> None:
+    records = [record(1, "snapshot", 1, gap=True), nameless(2, "elsewhere"), nameless(3, "T")]
+    checker = Checker()
+    checker.read(records)
+    assert checker.finish() == []
+    assert checker.exported() == []
+    checker.read([nameless(4, "T")])
+    assert [violation.what for violation in checker.finish()] == ["changes nothing"]
+
+
 def test_counts_that_add_up_and_counts_that_do_not() -> None:
     outcomes = {"published": 5, "merged": 1, "skipped": {"out_of_scope": 2, "unchanged": 1}, "set_aside": {"missing_slot": 1}}
     assert check_counts({"appended": 12, "queued": 2, "outcomes": outcomes}) == []

@@ -17,6 +17,7 @@ import pytest
 
 from tests.e2e import checker
 from tests.e2e.lab import WIKI_ID
+from tests.e2e.lab.wiki import free_port
 from tests.shared import SHARED
 
 if TYPE_CHECKING:
@@ -97,6 +98,10 @@ def verify(lab: Lab, program: Syncer, *, namespaces: frozenset[int] | None = Non
     assert lab.compare(published.exported(), namespaces=namespaces) == []
     assert {page["wiki_id"] for page in exported} == {WIKI_ID}
 
+    late = ("--set", f"mirror.path={program.folder}/late.db")
+    program.finish(*late, "mirror", "follow", "--until-idle", "1")
+    assert program.export(*late) == exported, "a partner who comes late gets something else"
+
     status = json.loads(program.ask("status", "--json"))
     assert checker.check_counts(status) == []
     assert status["queued"] == 0
@@ -172,6 +177,16 @@ def test_real_histories(
     program = set_up(lab, streams=DEFAULT)
     follow(lab, program, lambda: lab.replay(path, limit=limit))
     verify(lab, program)
+
+
+def test_a_second_hub_is_told_that_there_is_one(start_lab: Callable[..., Lab], set_up: Callable[..., Syncer]) -> None:
+    program = set_up(start_lab(), streams=DEFAULT)
+    first = program.start("run")
+    program.wait_for_journal()
+    time.sleep(1)
+    second = program.start("--set", f"ops.listen=127.0.0.1:{free_port()}", "run")
+    assert second.wait(30) == 4
+    program.stop(first)
 
 
 def test_the_comparison_itself(start_lab: Callable[..., Lab]) -> None:
