@@ -37,9 +37,7 @@ def test_no_setting_is_documented_that_is_none() -> None:
 
 def test_every_metric_is_documented_and_no_other() -> None:
     documented = set(re.findall(r"`(syncer_[a-z_]+)`", OPERATING))
-    existing = {
-        metric.name + ("_total" if metric.type == "counter" else "") for metric in telemetry.REGISTRY.collect()
-    }
+    existing = {metric.name + ("_total" if metric.type == "counter" else "") for metric in telemetry.REGISTRY.collect()}
     assert documented == existing
 
 
