@@ -22,7 +22,7 @@ RESTRICTED = 8
 
 
 class LabWiki:
-    """The lab at the addresses that the environment names."""
+    """The lab at the addresses that the environment names; its feed without faults, or the suite sees those."""
 
     def __init__(self) -> None:
         self.api_url = os.environ[API]
