@@ -5,8 +5,8 @@
                       unfit             └─► positions  where the feed goes on, and all counts            /
                                             changes    every 60 s a mark in each partition: the feed's complete time
 
-Reading and committing overlap: while a batch is committed the next is read, and no more than that, so memory stays bounded.
-Nothing here waits for the API. After a commit that failed, or of which nobody knows, everything starts over from what is
+While a batch is committed no other is taken: memory stays bounded, and two threads do not fight over the interpreter. Nothing
+here waits for the API. After a commit that failed, or of which nobody knows, everything starts over from what is
 committed: the feed is rewound to the committed position, and what then comes again is known by the tail of the journal.
 """
 
@@ -150,7 +150,7 @@ class _Session:
     noted_at: float = field(default_factory=time.monotonic)
     mark_at: float = field(default_factory=lambda: time.monotonic() + MARK_EVERY)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
-    room: asyncio.Event = field(default_factory=asyncio.Event)
+    room: asyncio.Event = field(default_factory=asyncio.Event)  # set while the reader may take
 
     def restore(self, resume: Resume, begin: int) -> None:
         """Go on counting from there; the feed goes on from its position or, if it has none, from ``begin``."""
@@ -161,6 +161,7 @@ class _Session:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Read and commit until ``stop``, an error of the journal, or a Stop error of the feed."""
+        self.room.set()
         reader, stopped = asyncio.ensure_future(self._receive()), asyncio.ensure_future(stop.wait())
         for end in (reader, stopped):
             end.add_done_callback(lambda _: self.wake.set())
@@ -180,11 +181,12 @@ class _Session:
 
     async def _receive(self) -> None:
         while True:
-            self._take(await self.feed.read())
-            while len(self.pending) >= FULL:
+            batch = await self.feed.read()
+            await self.room.wait()
+            self._take(batch)
+            if len(self.pending) >= FULL:
                 self.room.clear()
                 self.wake.set()
-                await self.room.wait()
 
     def _take(self, batch: Batch) -> None:
         """Judge what came. Without a pause, so that a position never stands without its events."""
@@ -235,9 +237,10 @@ class _Session:
         records = [*self.pending, *self._marks(), position]
         changes, outcomes = self.outcomes.get("appended", 0), self.outcomes
         self.pending, self.outcomes, self.noted_at = [], {}, time.monotonic()
+        self.room.clear()
+        await self.owner.append(records)
         self.wake.clear()
         self.room.set()
-        await self.owner.append(records)
         self.ingest.committed(changes, outcomes)
 
     def _marks(self) -> list[Record]:

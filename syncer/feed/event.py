@@ -95,7 +95,12 @@ def an_object(part: Json, name: str) -> Json:
 
 def optional_object(part: Json, name: str) -> Json:
     """An object that may be absent, null, or an empty array instead (PROTOCOL k)."""
-    return {} if part.get(name) in (None, []) else an_object(part, name)
+    value = part.get(name)
+    if type(value) is dict:
+        return value
+    if value is None or value == []:
+        return {}
+    raise unusable(name, value)
 
 
 def text(part: Json, name: str) -> str:
@@ -108,7 +113,10 @@ def text(part: Json, name: str) -> str:
 
 def optional_text(part: Json, name: str) -> str | None:
     """A string that may be absent or null."""
-    return None if part.get(name) is None else text(part, name)
+    value = part.get(name)
+    if value is None or type(value) is str:
+        return value
+    raise unusable(name, value)
 
 
 def an_id(part: Json, name: str) -> int:
@@ -121,7 +129,12 @@ def an_id(part: Json, name: str) -> int:
 
 def optional_id(part: Json, name: str) -> int | None:
     """An id that may be absent, null or 0."""
-    return None if part.get(name) in (None, 0) else an_id(part, name)
+    value = part.get(name)
+    if type(value) is int and 0 <= value <= MAX_ID:
+        return value or None
+    if value is None:
+        return None
+    raise unusable(name, value)
 
 
 def namespace(part: Json, name: str) -> int | None:

@@ -39,9 +39,12 @@ class Memory:
         """How much is remembered."""
         return len(self._events) + len(self._revisions)
 
-    def knows(self, event_id: str) -> bool:
-        """Whether an event of that id is remembered."""
-        return event_id in self._events
+    def seen(self, event_id: str, source: TopicPartition, at: int) -> bool:
+        """Whether an event of that id was seen before; from now on it was."""
+        if event_id in self._events:
+            return True
+        self.remember(event_id, source, at)
+        return False
 
     def remember(self, event_id: str, source: TopicPartition, at: int) -> None:
         """Remember an event that ``source`` delivered, or will deliver again."""
@@ -56,7 +59,7 @@ class Memory:
 
         A stream that names it again tells something new, as ``revision-create`` does after an undelete (PROTOCOL i).
         """
-        key, bit = (wiki_id, rev_id), self._bit(stream)
+        key, bit = (wiki_id, rev_id), self._bits.get(stream) or self._new_bit(stream)
         told = self._revisions.get(key)
         if told is None:
             self._revision_order.append((at, key))
@@ -108,5 +111,5 @@ class Memory:
         else:
             self._events[event_id] -= 1
 
-    def _bit(self, stream: str) -> int:
+    def _new_bit(self, stream: str) -> int:
         return self._bits.setdefault(stream, 1 << len(self._bits))

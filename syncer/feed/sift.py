@@ -14,6 +14,7 @@ import orjson
 
 from syncer.feed.decode import bare, decode, digest, identify
 from syncer.feed.event import NEW_REVISION, Aside, AsideReason, Skip, SkipReason
+from syncer.feed.position import NOWHERE
 from syncer.feed.sse import KEPT
 from syncer.records import SetAside
 
@@ -47,9 +48,8 @@ class Sift:
         if isinstance(envelope, Skip):
             return envelope.reason
         key = digest(item.data) if isinstance(envelope, Aside) else envelope.event_id
-        if self._memory.knows(key):
+        if self._memory.seen(key, item.source, item.at):
             return SkipReason.DUPLICATE
-        self._memory.remember(key, item.source, item.at)
         if isinstance(envelope, Aside):
             return _unfit(key, envelope, received_at, item.data)
         if not self._scope.wanted(envelope.domain, envelope.wiki_id):
@@ -73,9 +73,8 @@ class Sift:
     def rejected(self, block: Rejected, newest: int, received_at: str) -> SkipReason | Unfit:
         """What a block too large to be decoded is to us. Its id line differs when it comes again, its data do not."""
         key = digest(block.raw[max(0, block.raw.find(b"data:")) :])
-        if self._memory.knows(key):
+        if self._memory.seen(key, NOWHERE[0], newest):
             return SkipReason.DUPLICATE
-        self._memory.remember(key, ("", 0), newest)
         return _unfit(key, Aside(AsideReason.TOO_LONG, f"{block.size} bytes"), received_at, block.raw)
 
 

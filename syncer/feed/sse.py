@@ -20,8 +20,8 @@ BOM = b"\xef\xbb\xbf"
 MAX_LINES = 64  # of one block; an event has three. 64 lines of 256 KB in all cost sseclient-py 16 MB of copying
 KEPT = 4096  # bytes of a rejected block that are kept, if it has as many
 
-# At level DEBUG it would write the stream's own text, users and comments, into the log.
-logging.getLogger("sseclient").disabled = True
+# sseclient-py logs under the name of its user's module, at level DEBUG also what it takes for a field's name.
+logging.getLogger(__name__).disabled = True
 
 
 class Event(NamedTuple):
@@ -124,11 +124,14 @@ class Cutter:
 class _Blocks(SSEClient):
     """sseclient-py, given blocks that are cut already: its own search for their ends costs a third of its time."""
 
+    def __init__(self, blocks: list[bytes]) -> None:
+        super().__init__(iter(blocks), char_enc="latin-1")
+        self._blocks = blocks
+
     def _read(self) -> Iterator[bytes]:
-        return iter(self._event_source)
+        return iter(self._blocks)
 
 
 def _decode(blocks: list[bytes]) -> list[Event]:
     """Complete blocks as events."""
-    events = _Blocks(blocks, char_enc="latin-1").events()
-    return [Event(event.event, event.id or "", event.data.encode("latin-1")) for event in events]
+    return [Event(event.event, event.id or "", event.data.encode("latin-1")) for event in _Blocks(blocks).events()]

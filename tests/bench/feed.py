@@ -34,11 +34,14 @@ from syncer.model import Position
 from tests.shared import SHARED
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Callable, Iterable
+
+Seconds = tuple[float, float]
 
 RECORDED = SHARED / "data/events/raw-recentchange-20210827-kirajano.sse.gz"
 ROUNDS, REPEATS, CHUNK = 10, 5, 64 * 1024
 GOAL = 6.0
+SINCE = "2021-08-27T00:00:00Z"
 MAX_BLOCK = FeedSettings().max_block
 SCOPE = Scope(WikiSettings(include=("*",)))
 FAR = 2**62  # no clock of any producer is ahead of it
@@ -99,20 +102,40 @@ class Replay(Feed):
         return batch
 
 
-async def committed(feed: Feed, settings: FeedSettings, wanted: int) -> None:
-    """Bytes to committed changes."""
+class Stopwatch:
+    """Seconds of the wall's clock and of the processors'."""
+
+    def __init__(self) -> None:
+        self._begin = time.perf_counter(), time.process_time()
+
+    def read(self) -> Seconds:
+        """Since it was made."""
+        return time.perf_counter() - self._begin[0], time.process_time() - self._begin[1]
+
+
+def timed(work: Callable[[], object]) -> Seconds:
+    """How long it takes."""
+    watch = Stopwatch()
+    work()
+    return watch.read()
+
+
+async def committed(feed: Feed, settings: FeedSettings, wanted: int) -> Seconds:
+    """How long bytes take to committed changes, in a journal that is there already."""
     with tempfile.TemporaryDirectory() as folder:
         journal = await SqliteJournal.open(JournalSettings(url=f"sqlite:///{folder}/journal.db"))
-        stop = asyncio.Event()
+        stop, watch = asyncio.Event(), Stopwatch()
         running = asyncio.create_task(Ingest(journal, feed, SCOPE, settings).run(stop))
         while feed.counts.events < wanted and not running.done():
-            await asyncio.sleep(0.002)
+            await asyncio.sleep(0.001)
         stop.set()
         await running
+        seconds = watch.read()
         await journal.close()
+        return seconds
 
 
-async def over_http(chunks: list[bytes], wanted: int) -> None:
+async def over_http(chunks: list[bytes], wanted: int) -> Seconds:
     """The same from a server on loopback."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
@@ -127,22 +150,11 @@ async def over_http(chunks: list[bytes], wanted: int) -> None:
     app.router.add_get("/{streams}", handle)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = runner.addresses[0][1]
-    settings = FeedSettings(url=f"http://127.0.0.1:{port}", streams=("recentchange",), since="2021-08-27T00:00:00Z")
-    await committed(Feed(settings, "syncer-bench/1 (bot)"), settings, wanted)
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    settings = FeedSettings(url=f"http://127.0.0.1:{runner.addresses[0][1]}", streams=("recentchange",), since=SINCE)
+    seconds = await committed(Feed(settings, "syncer-bench/1 (bot)"), settings, wanted)
     await runner.cleanup()
-
-
-def best(work: Callable[[], object]) -> tuple[float, float]:
-    """The least seconds it took, of the wall's clock and of the processors'."""
-    runs = []
-    for _ in range(REPEATS):
-        wall, processor = time.perf_counter(), time.process_time()
-        work()
-        runs.append((time.perf_counter() - wall, time.process_time() - processor))
-    return min(wall for wall, _ in runs), min(processor for _, processor in runs)
+    return seconds
 
 
 def main() -> None:
@@ -150,20 +162,22 @@ def main() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     chunks = recorded()
     data = [line[6:] for line in b"".join(chunks).split(b"\n") if line.startswith(b"data: ")]
-    settings = FeedSettings(streams=("recentchange",), since="2021-08-27T00:00:00Z")
-    peer = best(lambda: parsed(data))
-    print(f"{len(data)} events, {sum(map(len, chunks)) / 1e6:.1f} MB: seconds and times orjson.loads, by the wall and by the processors")
-    for name, work in {
-        "orjson.loads alone": lambda: parsed(data),
-        "sseclient-py alone": lambda: only_sseclient(chunks),
-        "to events, with the position": lambda: delivered(chunks),
-        "to changes": lambda: judged(chunks),
+    settings = FeedSettings(streams=("recentchange",), since=SINCE)
+    lines: dict[str, Callable[[], Seconds]] = {
+        "orjson.loads alone": lambda: timed(lambda: parsed(data)),
+        "sseclient-py alone": lambda: timed(lambda: only_sseclient(chunks)),
+        "to events, with the position": lambda: timed(lambda: delivered(chunks)),
+        "to changes": lambda: timed(lambda: judged(chunks)),
         "to committed changes": lambda: asyncio.run(committed(Replay(chunks, settings), settings, len(data))),
         "the same over HTTP, server included": lambda: asyncio.run(over_http(chunks, len(data))),
-    }.items():
-        wall, processor = best(work)
-        ratios = f"{wall / peer[0]:6.2f} {processor / peer[1]:6.2f}"
-        print(f"{name:36} {wall:6.3f} s {processor:6.3f} s {ratios} {len(data) / wall:10,.0f} events/s")
+    }
+    runs = [{name: work() for name, work in lines.items()} for _ in range(REPEATS)]
+    best = {name: [min(run[name][clock] for run in runs) for clock in (0, 1)] for name in lines}
+    peer = best["orjson.loads alone"]
+    print(f"{len(data)} events, {sum(map(len, chunks)) / 1e6:.1f} MB         wall   processors    times orjson.loads")
+    for name, (wall, processors) in best.items():
+        rate = f"{len(data) / wall:10,.0f} events/s"
+        print(f"{name:36} {wall:6.3f} s {processors:6.3f} s {wall / peer[0]:6.2f} {processors / peer[1]:6.2f} {rate}")
     print(f"goal for committed changes: {GOAL:g} at most")
 
 
