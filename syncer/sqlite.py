@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 BUSY_TIMEOUT = 10.0  # seconds another process's transaction is waited for; ours last milliseconds
+PAGE = 4096  # bytes
 DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
@@ -70,6 +71,7 @@ def connect(path: Path, migrations: Sequence[str]) -> Connection:
     with speaking(path):
         db = Connection(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
         try:
+            db.execute(f"PRAGMA page_size = {PAGE}")
             db.execute("PRAGMA auto_vacuum = INCREMENTAL")
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")

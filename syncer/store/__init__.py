@@ -6,36 +6,31 @@ offsets say. Every patch is proven by hash as it is applied. What a mutation say
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import zstandard
 
-from syncer import diff, sqlite
-from syncer.errors import ResumeLost, SyncerError
-from syncer.model import Kind, Mutation, PageState, RevisionFacts, Visibility
+from syncer import sqlite
+from syncer.errors import ResumeLost
+from syncer.model import Kind, Mutation, PageState, Visibility
+from syncer.store.chain import KEPT, Divergence, sha1, text_after
 from syncer.store.layout import MIGRATIONS
+from syncer.store.seal import NO_KEY, seal, unseal
 from syncer.wire import decode_attribution, decode_revision
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
+
+__all__ = ["Divergence", "Store"]
 
 LEVEL = 1  # zstd: a quarter of the time of the default level for a tenth more space
 EVICT_AT_ONCE = 256  # texts removed between two looks at the size
 
-_PAGE = "SELECT page_id, title, namespace, is_redirect, seq, live, facts FROM pages"
-
-
-class Divergence(SyncerError):
-    """A stored page is not the one a mutation builds on, or the result has not the announced hash. ``reason`` is fixed words."""
-
-    def __init__(self, reason: str, mutation: Mutation) -> None:
-        super().__init__(f"{mutation.wiki_id}:{mutation.page.page_id} at seq {mutation.seq}: {reason}")
-        self.reason = reason
+_PAGE = "SELECT wiki, page_id, title, namespace, is_redirect, seq, live, p.facts, s.facts FROM pages p JOIN seals s USING (id)"
+_ROW = "(SELECT id FROM pages WHERE wiki = ? AND page_id = ?)"
 
 
 class Store:
@@ -47,12 +42,11 @@ class Store:
 
     def __init__(self, path: Path, max_bytes: int | None = None) -> None:
         self._max_bytes = max_bytes
-        self._db: sqlite3.Connection = sqlite.connect(path, MIGRATIONS)
+        self._db = sqlite.connect(path, MIGRATIONS)
         self._pack = zstandard.ZstdCompressor(level=LEVEL)
         self._unpack = zstandard.ZstdDecompressor()
-        self._erased = False
-        meta = dict(self._db.execute("SELECT name, value FROM meta"))
-        self._bytes = int(meta.get("text_bytes", 0))
+        self._unclean = not sqlite.checkpoint(self._db)  # whether something erased may still stand in the write-ahead log
+        self._bytes = int(self.meta("text_bytes") or 0)
         self._touched = self._db.execute("SELECT coalesce(max(touched), 0) FROM pages").fetchone()[0]
 
     # -- what it belongs to ------------------------------------------------------------------------------------------
@@ -64,7 +58,7 @@ class Store:
             known = self.meta("journal")
         if known != identity:
             raise ResumeLost(
-                f"the store belongs to journal {known}, this is journal {identity}",
+                f"{self._db.path} belongs to journal {known}, this is journal {identity}",
                 hint="the journal was made anew: move the store away and start it from the beginning",
             )
         return fresh
@@ -88,7 +82,7 @@ class Store:
     @contextmanager
     def folding(self) -> Iterator[None]:
         """One transaction. What is folded inside is seen at once by reads of this store, and undone if an error leaves it."""
-        size, touched, self._erased = self._bytes, self._touched, False
+        size, touched = self._bytes, self._touched
         try:
             with sqlite.transaction(self._db):
                 yield
@@ -97,8 +91,7 @@ class Store:
         except BaseException:
             self._bytes, self._touched = size, touched
             raise
-        if self._erased:  # the erased text still stands in the write-ahead log until that is emptied
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        self._clean()
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
@@ -109,10 +102,11 @@ class Store:
             yield
         except BaseException:
             self._bytes, self._touched = size, touched
-            self._db.execute("ROLLBACK TO attempt")
+            if self._db.in_transaction:  # a disk that failed has undone everything already
+                self._db.execute("ROLLBACK TO attempt")
+                self._db.execute("RELEASE attempt")
             raise
-        finally:
-            self._db.execute("RELEASE attempt")
+        self._db.execute("RELEASE attempt")
 
     def advance(self, partition: int, following: int) -> None:
         """Say, inside ``folding``, that everything before ``following`` is in."""
@@ -122,126 +116,37 @@ class Store:
 
     def fold(self, mutation: Mutation) -> None:
         """Apply one mutation, inside ``folding``. Raises Divergence, with nothing changed, where it does not fit."""
-        wiki_id, page_id = mutation.wiki_id, mutation.page.page_id
-        state = self.page(wiki_id, page_id or 0)
+        wiki_id, page_id = mutation.wiki_id, mutation.page.page_id or 0
         if mutation.kind is Kind.DELETE:
-            self._delete(mutation, state)
+            self._delete(mutation)
         else:
-            text = self._result(mutation, state)
-            row = self._write_page(mutation)
-            if text is not None:
+            state = self.page(wiki_id, page_id)
+            text = text_after(mutation, state, lambda: self.text(wiki_id, page_id), evicts=self._max_bytes is not None)
+            row = self._write_page(mutation, state.title if state else None, keep_divergence=text is KEPT)
+            if text is None:
+                self._erase(row)
+            elif text is not KEPT:
                 self._write_text(row, text)
-        for entry in mutation.redacted:
-            self._note(wiki_id, entry.rev_id, entry.visibility)
-        self._db.execute("INSERT OR REPLACE INTO wikis VALUES (?, ?)", (wiki_id, mutation.domain))
-
-    def _result(self, mutation: Mutation, state: PageState | None) -> bytes | None:
-        """The text to store; None where the stored one stays as it is or there is none any more."""
-        revision = mutation.revision
-        if revision is None:
-            raise Divergence("no revision", mutation)
-        if mutation.kind is Kind.SNAPSHOT:
-            if not mutation.gap:
-                self._check_chain(mutation, state)
-            if mutation.text is None:
-                self._erase(mutation.wiki_id, mutation.page.page_id or 0)
-            elif hashlib.sha1(mutation.text, usedforsecurity=False).hexdigest() != revision.sha1:
-                raise Divergence("hash of snapshot", mutation)
-            return mutation.text
-        self._check_chain(mutation, state)
-        if mutation.kind is Kind.REDACT:
-            if not revision.visibility.text:
-                self._erase(mutation.wiki_id, mutation.page.page_id or 0)
-            return None
-        return self._patched(mutation, revision)
-
-    def _check_chain(self, mutation: Mutation, state: PageState | None) -> None:
-        """Law 2: the next seq, and a base that is what the page's previous mutation stated."""
-        if state is None or not state.live or state.revision is None:
-            raise Divergence("unknown page", mutation)
-        if mutation.seq != state.seq + 1:
-            raise Divergence("missed seq", mutation)
-        if mutation.base and (mutation.base.rev_id, mutation.base.sha1) != (state.revision.rev_id, state.revision.sha1):
-            raise Divergence("other base", mutation)
-
-    def _patched(self, mutation: Mutation, revision: RevisionFacts) -> bytes | None:
-        if mutation.base is None or mutation.patch is None or mutation.patch.format not in diff.FORMATS:
-            raise Divergence("unknown patch", mutation)
-        base = self.text(mutation.wiki_id, mutation.page.page_id or 0)
-        if base is None:
-            if self._max_bytes is not None:
-                return None  # evicted: the facts go on, and the text is fetched when it is next needed
-            raise Divergence("no base text", mutation)
-        if not mutation.patch.ops:
-            text = base
-        else:
-            try:
-                text = diff.FORMATS[mutation.patch.format].apply(base, mutation.patch.ops)
-            except ValueError as error:
-                raise Divergence("patch does not apply", mutation) from error
-        if hashlib.sha1(text, usedforsecurity=False).hexdigest() != revision.sha1:
-            raise Divergence("hash of result", mutation)
-        return text if mutation.patch.ops else None
-
-    def _delete(self, mutation: Mutation, state: PageState | None) -> None:
-        wiki_id, page = mutation.wiki_id, mutation.page
-        holder = self.page_at(wiki_id, page.title) if page.page_id is None else state
-        if holder:
-            self._erase(wiki_id, holder.page_id)
-            self._db.execute(
-                "UPDATE pages SET live = 0, title = NULL, facts = NULL, diverged = NULL WHERE wiki = ? AND page_id = ?",
-                (wiki_id, holder.page_id),
-            )
+        self._note(mutation)
         self._db.execute(
-            "INSERT INTO pages (wiki, page_id, namespace, is_redirect, seq, live, last_title) VALUES (?, ?, ?, 0, ?, 0, ?)"
-            " ON CONFLICT (wiki, page_id) DO UPDATE SET seq = excluded.seq, last_title = excluded.last_title",
-            (wiki_id, page.page_id or 0, page.namespace, mutation.seq, page.title),
+            "INSERT INTO wikis VALUES (?, ?) ON CONFLICT DO UPDATE SET domain = excluded.domain WHERE domain <> excluded.domain",
+            (wiki_id, mutation.domain),
         )
-        self._erased = True  # names and comments of the facts too
-
-    def _write_page(self, mutation: Mutation) -> int:
-        """Write everything but the text; the title is taken from whoever holds it. Returns the row."""
-        page, wiki_id = mutation.page, mutation.wiki_id
-        self._touched += 1
-        self._db.execute(
-            "UPDATE pages SET title = NULL WHERE wiki = ? AND title = ? AND page_id <> ?", (wiki_id, page.title, page.page_id)
-        )
-        facts = orjson.dumps({"revision": mutation.revision, "attribution": mutation.attribution})
-        row = self._db.execute(
-            "INSERT INTO pages (wiki, page_id, title, namespace, is_redirect, seq, live, facts, touched)"
-            " VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?) ON CONFLICT (wiki, page_id) DO UPDATE SET title = excluded.title,"
-            " namespace = excluded.namespace, is_redirect = excluded.is_redirect, seq = excluded.seq, live = 1,"
-            " facts = excluded.facts, touched = excluded.touched, diverged = NULL, last_title = NULL RETURNING id",
-            (wiki_id, page.page_id, page.title, page.namespace, page.is_redirect, mutation.seq, facts, self._touched),
-        ).fetchone()
-        self._erased = self._erased or bool(mutation.redacted)
-        return int(row[0])
-
-    def _note(self, wiki_id: str, rev_id: int, visibility: Visibility) -> None:
-        """Keep the ledger of what is hidden; a revision that is shown again leaves it."""
-        if visibility.full:
-            self._db.execute("DELETE FROM hidden WHERE wiki = ? AND rev_id = ?", (wiki_id, rev_id))
-            return
-        row = (wiki_id, rev_id, visibility.text, visibility.user, visibility.comment)
-        self._db.execute("INSERT OR REPLACE INTO hidden VALUES (?, ?, ?, ?, ?)", row)
 
     def diverge(self, mutation: Mutation, reason: str) -> None:
         """Record, inside ``folding``, that a mutation did not fit: its facts are kept, the text is unknown until it is healed."""
-        self._erase(mutation.wiki_id, mutation.page.page_id or 0)
-        row = self._write_page(mutation)
+        row = self._write_page(mutation, None)
+        self._erase(row)
         self._db.execute("UPDATE pages SET diverged = ? WHERE id = ?", (reason, row))
-        for entry in mutation.redacted:
-            self._note(mutation.wiki_id, entry.rev_id, entry.visibility)
+        self._note(mutation)
 
     def heal(self, wiki_id: str, page_id: int, text: bytes) -> bool:
         """Put back a text that is missing, if it is the one the facts announce by hash. Inside ``folding``."""
         state = self.page(wiki_id, page_id)
-        digest = hashlib.sha1(text, usedforsecurity=False).hexdigest()
-        if state is None or state.revision is None or state.revision.sha1 != digest:
+        if state is None or state.revision is None or state.revision.sha1 != sha1(text):
             return False
-        row = self._db.execute("SELECT id FROM pages WHERE wiki = ? AND page_id = ?", (wiki_id, page_id)).fetchone()[0]
-        self._write_text(row, text)
-        self._db.execute("UPDATE pages SET diverged = NULL WHERE id = ?", (row,))
+        row = self._db.execute(f"UPDATE pages SET diverged = NULL WHERE id = {_ROW} RETURNING id", (wiki_id, page_id)).fetchone()  # noqa: S608
+        self._write_text(row[0], text)
         return True
 
     def publish(self, mutation: Mutation, partition: int, offset: int) -> None:
@@ -260,32 +165,97 @@ class Store:
         with sqlite.transaction(self._db):
             self._db.execute('DELETE FROM published WHERE part = ? AND "offset" < ?', (partition, before))
 
+    def _delete(self, mutation: Mutation) -> None:
+        wiki_id, page = mutation.wiki_id, mutation.page
+        named = self.page_at(wiki_id, page.title) if page.page_id is None else None
+        row = self._db.execute(
+            "INSERT INTO pages (wiki, page_id, namespace, is_redirect, seq, live) VALUES (?, ?, ?, 0, ?, 0)"
+            " ON CONFLICT (wiki, page_id) DO UPDATE SET seq = excluded.seq RETURNING id",
+            (wiki_id, page.page_id or 0, page.namespace, mutation.seq),
+        ).fetchone()
+        if named:
+            row = self._db.execute(_ROW[1:-1], (wiki_id, named.page_id)).fetchone()
+        self._db.execute("UPDATE pages SET live = 0, title = NULL, facts = NULL, diverged = NULL WHERE id = ?", row)
+        self._db.execute("UPDATE seals SET facts = ? WHERE id = ?", (NO_KEY, *row))
+        self._erase(row[0])
+        if page.title:
+            self._db.execute("INSERT OR IGNORE INTO gone VALUES (?, ?)", (wiki_id, page.title))
+
+    def _write_page(self, mutation: Mutation, title: str | None, *, keep_divergence: bool = False) -> int:
+        """Write everything but the text; a title other than the page's is taken from whoever holds it. Returns the row."""
+        page, wiki_id = mutation.page, mutation.wiki_id
+        if page.title != title:
+            self._db.execute("UPDATE pages SET title = NULL WHERE wiki = ? AND title = ?", (wiki_id, page.title))
+            self._db.execute("DELETE FROM gone WHERE wiki = ? AND title = ?", (wiki_id, page.title))
+        key, facts = seal(orjson.dumps({"revision": mutation.revision, "attribution": mutation.attribution}))
+        row = self._db.execute(
+            "INSERT INTO pages (wiki, page_id, title, namespace, is_redirect, seq, live, facts)"
+            " VALUES (?, ?, ?, ?, ?, ?, 1, ?) ON CONFLICT (wiki, page_id) DO UPDATE SET title = excluded.title,"
+            " namespace = excluded.namespace, is_redirect = excluded.is_redirect, seq = excluded.seq, live = 1,"
+            " facts = excluded.facts, diverged = iif(?, diverged, NULL) RETURNING id",
+            (wiki_id, page.page_id, page.title, page.namespace, page.is_redirect, mutation.seq, facts, keep_divergence),
+        ).fetchone()
+        self._db.execute("UPDATE seals SET facts = ? WHERE id = ?", (key, row[0]))
+        self._touch(row[0], "touched IS NOT NULL")
+        return int(row[0])
+
+    def _note(self, mutation: Mutation) -> None:
+        """Keep the ledger of what is hidden; a revision that is shown again leaves it."""
+        for entry in mutation.redacted:
+            self._unclean = True  # an older text, or names and comments
+            seen = entry.visibility
+            if seen.full:
+                self._db.execute("DELETE FROM hidden WHERE wiki = ? AND rev_id = ?", (mutation.wiki_id, entry.rev_id))
+            else:
+                row = (mutation.wiki_id, entry.rev_id, seen.text, seen.user, seen.comment)
+                self._db.execute("INSERT OR REPLACE INTO hidden VALUES (?, ?, ?, ?, ?)", row)
+
+    # -- texts -------------------------------------------------------------------------------------------------------
+
     def _write_text(self, row: int, text: bytes) -> None:
-        packed = self._pack.compress(text)
+        key, packed = seal(self._pack.compress(text))
         old = self._db.execute("SELECT length(packed) FROM texts WHERE id = ?", (row,)).fetchone()
         self._db.execute("INSERT INTO texts VALUES (?, ?) ON CONFLICT DO UPDATE SET packed = excluded.packed", (row, packed))
+        self._db.execute("UPDATE seals SET text = ? WHERE id = ?", (key, row))
         self._bytes += len(packed) - (old[0] if old else 0)
+        self._touch(row)
 
-    def _erase(self, wiki_id: str, page_id: int) -> None:
-        gone = self._db.execute(
-            "DELETE FROM texts WHERE id = (SELECT id FROM pages WHERE wiki = ? AND page_id = ?) RETURNING length(packed)",
-            (wiki_id, page_id),
-        ).fetchall()
-        self._bytes -= sum(size for (size,) in gone)
-        self._erased = self._erased or bool(gone)
+    def _touch(self, row: int, condition: str = "TRUE") -> None:
+        """Put a page's text last in the order of eviction."""
+        if self._max_bytes is not None:
+            self._touched += 1
+            self._db.execute(f"UPDATE pages SET touched = ? WHERE id = ? AND {condition}", (self._touched, row))  # noqa: S608
+
+    def _erase(self, row: int) -> None:
+        self._drop_texts([row])
+        self._unclean = True
 
     def _evict(self) -> None:
         while self._max_bytes is not None and self._bytes > self._max_bytes:
-            gone = self._db.execute(
-                "DELETE FROM texts WHERE id IN (SELECT t.id FROM texts t JOIN pages p ON p.id = t.id ORDER BY p.touched LIMIT ?)"
-                " RETURNING length(packed)",
-                (EVICT_AT_ONCE,),
-            ).fetchall()
-            self._bytes -= sum(size for (size,) in gone)
-            if not gone:
-                break
+            query = "SELECT id FROM pages WHERE touched IS NOT NULL ORDER BY touched LIMIT ?"
+            self._drop_texts([row for (row,) in self._db.execute(query, (EVICT_AT_ONCE,))])
+
+    def _drop_texts(self, rows: Sequence[int]) -> None:
+        for row in rows:
+            gone = self._db.execute("DELETE FROM texts WHERE id = ? RETURNING length(packed)", (row,)).fetchone()
+            self._bytes -= gone[0] if gone else 0
+            self._db.execute("UPDATE pages SET touched = NULL WHERE id = ?", (row,))
+            self._db.execute("UPDATE seals SET text = ? WHERE id = ?", (NO_KEY, row))
+
+    def _clean(self) -> None:
+        """Empty the write-ahead log of what was erased; while somebody reads, whoever is last to go does it."""
+        self._unclean = self._unclean and not sqlite.checkpoint(self._db)
 
     # -- reading -----------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """A snapshot: what is read inside is of one moment, whoever writes meanwhile."""
+        try:
+            with sqlite.transaction(self._db, "DEFERRED"):
+                yield
+        finally:
+            sqlite.checkpoint(self._db)  # we were in the way of whoever erased something
 
     def page(self, wiki_id: str, page_id: int) -> PageState | None:
         """The page of that id, deleted ones included."""
@@ -298,19 +268,18 @@ class Store:
         return _state(row) if row else None
 
     def was_at(self, wiki_id: str, title: str) -> bool:
-        """Whether a page that was last seen at this title is known to be gone."""
-        query = "SELECT 1 FROM pages WHERE wiki = ? AND last_title = ?"
-        return self._db.execute(query, (wiki_id, title)).fetchone() is not None
+        """Whether a page is known to have been deleted at this title, and none has come there since."""
+        return self._db.execute("SELECT 1 FROM gone WHERE wiki = ? AND title = ?", (wiki_id, title)).fetchone() is not None
 
     def text(self, wiki_id: str, page_id: int) -> bytes | None:
         """The current text of a page; None where there is none: hidden, deleted, diverged or evicted."""
-        query = "SELECT packed FROM texts WHERE id = (SELECT id FROM pages WHERE wiki = ? AND page_id = ?)"
+        query = f"SELECT text, packed FROM texts JOIN seals USING (id) WHERE id = {_ROW}"  # noqa: S608 - a constant
         row = self._db.execute(query, (wiki_id, page_id)).fetchone()
-        return self._unpack.decompress(row[0]) if row else None
+        return self._unpack.decompress(unseal(*row)) if row else None
 
     def has_text(self, wiki_id: str, page_id: int) -> bool:
         """Whether :meth:`text` would give one, at less cost."""
-        query = "SELECT 1 FROM texts WHERE id = (SELECT id FROM pages WHERE wiki = ? AND page_id = ?)"
+        query = f"SELECT 1 FROM texts WHERE id = {_ROW}"  # noqa: S608 - a constant
         return self._db.execute(query, (wiki_id, page_id)).fetchone() is not None
 
     def hidden(self, wiki_id: str, rev_ids: Iterable[int]) -> Mapping[int, Visibility]:
@@ -321,9 +290,8 @@ class Store:
 
     def pages(self, wiki_id: str | None = None) -> Iterator[tuple[str, PageState]]:
         """Every live page, by wiki and page id."""
-        query = "SELECT wiki, page_id, title, namespace, is_redirect, seq, live, facts FROM pages WHERE live"
-        rows = self._db.execute(f"{query} AND (? IS NULL OR wiki = ?) ORDER BY wiki, page_id", (wiki_id, wiki_id))
-        return ((row[0], _state(row[1:])) for row in rows)
+        rows = self._db.execute(f"{_PAGE} WHERE live AND (? IS NULL OR wiki = ?) ORDER BY wiki, page_id", (wiki_id, wiki_id))
+        return ((row[0], _state(row)) for row in rows)
 
     def wikis(self) -> dict[str, str]:
         """Every wiki that a mutation was folded of, and its domain."""
@@ -338,15 +306,15 @@ class Store:
         self._db.close()
 
 
-def _state(row: Sequence[object]) -> PageState:
-    page_id, title, namespace, is_redirect, seq, live, facts = row
-    part = orjson.loads(facts) if isinstance(facts, bytes) else {"revision": None, "attribution": None}
+def _state(row: Sequence[Any]) -> PageState:
+    _, page_id, title, namespace, is_redirect, seq, live, facts, key = row
+    part = orjson.loads(unseal(key, facts)) if facts is not None else {"revision": None, "attribution": None}
     return PageState(
-        page_id=page_id,  # type: ignore[arg-type]  # the columns' types are those of the layout
-        title=title,  # type: ignore[arg-type]
-        namespace=namespace,  # type: ignore[arg-type]
+        page_id=page_id,
+        title=title,
+        namespace=namespace,
         is_redirect=bool(is_redirect),
-        seq=seq,  # type: ignore[arg-type]
+        seq=seq,
         live=bool(live),
         revision=decode_revision(part["revision"]),
         attribution=decode_attribution(part["attribution"]),

@@ -4,16 +4,22 @@ _FIRST = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;\n"
     "CREATE TABLE wikis (wiki TEXT PRIMARY KEY, domain TEXT NOT NULL) WITHOUT ROWID;\n"
     "CREATE TABLE offsets (part INTEGER PRIMARY KEY, next INTEGER NOT NULL);\n"
-    # facts: revision and attribution as JSON; title: NULL when deleted or taken over; last_title: where a deleted page was;
-    # touched: rises with every change, for eviction; diverged: why the text is not to be trusted.
+    # title: NULL when deleted or taken over; facts: revision and attribution as JSON, sealed; touched: rises with every change
+    # of a page whose text may be evicted; diverged: why the text is not to be trusted. Rows stay for ever: seq goes on.
     "CREATE TABLE pages (id INTEGER PRIMARY KEY, wiki TEXT NOT NULL, page_id INTEGER NOT NULL, title TEXT,"
     " namespace INTEGER NOT NULL, is_redirect INTEGER NOT NULL, seq INTEGER NOT NULL, live INTEGER NOT NULL, facts BLOB,"
-    " touched INTEGER NOT NULL DEFAULT 0, diverged TEXT, last_title TEXT, UNIQUE (wiki, page_id));\n"
+    " touched INTEGER, diverged TEXT, UNIQUE (wiki, page_id));\n"
     'CREATE UNIQUE INDEX "pages by title" ON pages (wiki, title) WHERE title IS NOT NULL;\n'
-    'CREATE INDEX "pages by last title" ON pages (wiki, last_title) WHERE last_title IS NOT NULL;\n'
-    'CREATE INDEX "pages by touched" ON pages (touched);\n'
+    'CREATE INDEX "pages by touched" ON pages (touched) WHERE touched IS NOT NULL;\n'
     'CREATE INDEX "pages diverged" ON pages (diverged) WHERE diverged IS NOT NULL;\n'
+    # Compressed and sealed.
     "CREATE TABLE texts (id INTEGER PRIMARY KEY, packed BLOB NOT NULL);\n"
+    # The keys of a page's facts and text. Rows are appended, with the pages, and never change their size: so SQLite never
+    # moves one, and what is overwritten here is gone (see seal.py).
+    "CREATE TABLE seals (id INTEGER PRIMARY KEY, facts BLOB NOT NULL, text BLOB NOT NULL);\n"
+    "CREATE TRIGGER seal AFTER INSERT ON pages BEGIN INSERT INTO seals VALUES (new.id, zeroblob(16), zeroblob(16)); END;\n"
+    # Titles at which a page was deleted and none has come since.
+    "CREATE TABLE gone (wiki TEXT, title TEXT, PRIMARY KEY (wiki, title)) WITHOUT ROWID;\n"
     "CREATE TABLE hidden (wiki TEXT, rev_id INTEGER, text INTEGER NOT NULL, user INTEGER NOT NULL, comment INTEGER NOT NULL,"
     " PRIMARY KEY (wiki, rev_id)) WITHOUT ROWID;\n"
     # Which committed record holds which revision, for recall.

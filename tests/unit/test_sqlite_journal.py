@@ -212,6 +212,16 @@ async def test_the_reading_side_cannot_write(opening: Open) -> None:
         journal._reader.execute('DELETE FROM "mutations"')
 
 
+async def test_what_this_process_appends_is_seen_without_polling(opening: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_module, "POLL", 60.0)
+    journal = await opening()
+    await journal.wait(0.0)
+    waiting = asyncio.ensure_future(journal.wait(60.0))
+    await asyncio.sleep(0.05)
+    await journal.append(mutation("a"))
+    await asyncio.wait_for(waiting, 5.0)
+
+
 # -- files that are not as they should be --------------------------------------------------------------------------------
 
 

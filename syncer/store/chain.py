@@ -1,0 +1,90 @@
+"""Whether a mutation fits a page, and what text comes of it: law 2 as every reader has to check it. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from syncer import diff
+from syncer.errors import SyncerError
+from syncer.model import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from syncer.model import Mutation, PageState, RevisionFacts
+
+
+class Divergence(SyncerError):
+    """A stored page is not the one a mutation builds on, or the result has not the announced hash. ``reason`` is fixed words."""
+
+    def __init__(self, reason: str, mutation: Mutation) -> None:
+        super().__init__(f"{mutation.wiki_id}:{mutation.page.page_id} at seq {mutation.seq}: {reason}")
+        self.reason = reason
+
+
+class Kept(Enum):
+    """The text stays what it is, even if there is none."""
+
+    KEPT = "kept"
+
+
+KEPT = Kept.KEPT
+
+
+def text_after(
+    mutation: Mutation, state: PageState | None, text: Callable[[], bytes | None], *, evicts: bool
+) -> bytes | Kept | None:
+    """The text of a page after a mutation that is no delete; None where it may not be had any more.
+
+    ``text`` gives the one it has now. ``evicts``: that may be missing without anything being wrong. Raises Divergence.
+    """
+    revision = mutation.revision
+    if revision is None:
+        raise Divergence("no revision", mutation)
+    _check_chain(mutation, state)
+    match mutation.kind:
+        case Kind.SNAPSHOT:
+            if mutation.text is not None and sha1(mutation.text) != revision.sha1:
+                raise Divergence("hash of snapshot", mutation)
+            return mutation.text
+        case Kind.PATCH:
+            return _patched(mutation, revision, text(), evicts=evicts)
+        case _:
+            return KEPT if revision.visibility.text else None
+
+
+def _check_chain(mutation: Mutation, state: PageState | None) -> None:
+    """The next seq, and the base that the page's mutation before stated; a gap snapshot may jump, but only ahead."""
+    if mutation.gap and mutation.kind is Kind.SNAPSHOT:
+        if state and mutation.seq <= state.seq:
+            raise Divergence("old seq", mutation)
+        return
+    if state is None or not state.live or state.revision is None:
+        raise Divergence("unknown page", mutation)
+    if mutation.seq != state.seq + 1:
+        raise Divergence("missed seq" if mutation.seq > state.seq else "old seq", mutation)
+    if mutation.base and (mutation.base.rev_id, mutation.base.sha1) != (state.revision.rev_id, state.revision.sha1):
+        raise Divergence("other base", mutation)
+
+
+def _patched(mutation: Mutation, revision: RevisionFacts, base: bytes | None, *, evicts: bool) -> bytes | Kept:
+    if mutation.base is None or mutation.patch is None or mutation.patch.format not in diff.FORMATS:
+        raise Divergence("unknown patch", mutation)
+    if base is None:
+        if evicts:
+            return KEPT  # the facts go on, and the text is fetched when it is next needed
+        raise Divergence("no base text", mutation)
+    try:
+        text = diff.FORMATS[mutation.patch.format].apply(base, mutation.patch.ops) if mutation.patch.ops else base
+    except ValueError as error:
+        raise Divergence("patch does not apply", mutation) from error
+    if sha1(text) != revision.sha1:
+        raise Divergence("hash of result", mutation)
+    return text if mutation.patch.ops else KEPT
+
+
+def sha1(text: bytes) -> str:
+    """The hash that mutations announce: hex SHA-1 of the UTF-8 text."""
+    return hashlib.sha1(text, usedforsecurity=False).hexdigest()
