@@ -42,7 +42,7 @@ def refusal(response: ClientResponse, *, running: bool) -> SyncerError:
 def clock_ahead(response: ClientResponse) -> int:
     """How many milliseconds the server's clock is ahead of ours; it tells whole seconds only."""
     date = _date(response.headers.get("Date", ""))
-    return int((date - time.time()) * 1000) if date else 0
+    return 0 if date is None else int((date - time.time()) * 1000)
 
 
 def _retry_after(response: ClientResponse) -> float | None:
@@ -50,7 +50,7 @@ def _retry_after(response: ClientResponse) -> float | None:
     if value.isdecimal():
         return float(value)
     date = _date(value)
-    return max(0.0, date - time.time()) if date else None
+    return None if date is None else max(0.0, date - time.time())
 
 
 def _date(value: str) -> float | None:

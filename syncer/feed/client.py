@@ -78,6 +78,9 @@ class _Connection:
     error: FeedUnavailable | None = None
 
 
+NO_ADDRESS = (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError)
+
+
 class _Ended(Exception):
     """The connection is over; the argument says how."""
 
@@ -184,7 +187,7 @@ class Feed:
                 return await self._session.get(self._url, headers=headers, params=params, allow_redirects=False)
         except TimeoutError:
             raise FeedUnavailable(f"no answer within {self._settings.header_timeout:g} s") from None
-        except aiohttp.InvalidURL as error:
+        except NO_ADDRESS as error:
             raise Misconfigured(f"feed.url: {self._settings.url} is no address") from error
         except (aiohttp.ClientError, OSError) as error:
             raise FeedUnavailable(f"no connection: {type(error).__name__}: {error}") from error
