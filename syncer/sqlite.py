@@ -70,7 +70,7 @@ def connect(path: Path, migrations: Sequence[str]) -> Connection:
     """
     with speaking(path):
         db = Connection(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
-        try:
+        with closing_on_error(db):
             db.execute(f"PRAGMA page_size = {PAGE}")
             db.execute("PRAGMA auto_vacuum = INCREMENTAL")
             db.execute("PRAGMA journal_mode = WAL")
@@ -78,10 +78,17 @@ def connect(path: Path, migrations: Sequence[str]) -> Connection:
             db.execute("PRAGMA secure_delete = ON")
             db.execute("PRAGMA journal_size_limit = 67108864")
             _migrate(db, migrations)
-        except BaseException:
-            db.close()
-            raise
     return db
+
+
+@contextmanager
+def closing_on_error(db: Connection) -> Iterator[None]:
+    """Close a connection that its maker will not get."""
+    try:
+        yield
+    except BaseException:
+        db.close()
+        raise
 
 
 def _migrate(db: Connection, migrations: Sequence[str]) -> None:

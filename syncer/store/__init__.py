@@ -45,9 +45,10 @@ class Store:
         self._db = sqlite.connect(path, MIGRATIONS)
         self._pack = zstandard.ZstdCompressor(level=LEVEL)
         self._unpack = zstandard.ZstdDecompressor()
-        self._unclean = not sqlite.checkpoint(self._db)  # whether something erased may still stand in the write-ahead log
-        self._bytes = int(self.meta("text_bytes") or 0)
-        self._touched = self._db.execute("SELECT coalesce(max(touched), 0) FROM pages").fetchone()[0]
+        with sqlite.speaking(path), sqlite.closing_on_error(self._db):
+            self._unclean = not sqlite.checkpoint(self._db)  # whether something erased may still be in the write-ahead log
+            self._bytes = int(self.meta("text_bytes") or 0)
+            self._touched = self._db.execute("SELECT coalesce(max(touched), 0) FROM pages").fetchone()[0]
 
     # -- what it belongs to ------------------------------------------------------------------------------------------
 
