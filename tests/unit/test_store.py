@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import zstandard
 
+from syncer import store as store_module
 from syncer.errors import JournalUnavailable, Misconfigured, ResumeLost
 from syncer.model import (
     VISIBLE,
@@ -559,7 +560,10 @@ def test_what_a_reader_kept_from_being_erased_is_erased_later(store: Store, page
 # -- eviction ------------------------------------------------------------------------------------------------------------
 
 
-def test_texts_are_evicted_within_the_bound_and_facts_never(opening: Callable[..., Store], pages: Pages) -> None:
+def test_texts_are_evicted_within_the_bound_and_facts_never(
+    opening: Callable[..., Store], pages: Pages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "EVICT_AT_ONCE", 8)
     store = opening(100_000)
     rng = random.Random(12)
     for page_id in range(1, 401):
@@ -567,7 +571,7 @@ def test_texts_are_evicted_within_the_bound_and_facts_never(opening: Callable[..
         assert store._db.execute("SELECT coalesce(sum(length(packed)), 0) FROM texts").fetchone()[0] == store._bytes <= 100_000
     kept = [state.page_id for _, state in store.pages() if store.has_text(WIKI, state.page_id)]
     assert len([*store.pages()]) == 400
-    assert kept
+    assert len(kept) > 50
     assert kept == list(range(kept[0], 401))  # the least recently changed have gone
     assert all(state.revision == pages.revisions[state.page_id] for _, state in store.pages())
 
