@@ -36,7 +36,6 @@ _OP_BYTES = 16  # JSON of an operation without its text, `[12345,67,""],`: to ke
 _UNEQUAL = 256  # times; a side longer than that is not read to save what the other is long (a page blanked)
 _WIDE = 64 * 1024  # bytes; a longer span is cut at anchors before its lines are compared
 _SHORT = 1024  # bytes; a longer span is compared by lines, and cut at anchors if it is still longer then; then words
-_WORDS_MOST = 2**26  # bytes x bytes, 8 KB by 8 KB: the largest span compared by words
 
 _SAMPLES = 15  # places of a span looked up in the result, evenly spaced
 _SAMPLE_BYTES = 32
@@ -161,7 +160,7 @@ class _Pair:
     def _words(self, span: Span) -> list[Span]:
         """Cut a span where words, each with what follows it up to the next, are the same."""
         i, j, k, m = span
-        if (j - i) * (m - k) > _WORDS_MOST or not self._spend(_BYTE * (j - i + m - k)):
+        if not self._spend(_BYTE * (j - i + m - k)):
             return [span]
         return self._compared(span, _WORD.findall(self._base, i, j), _WORD.findall(self._result, k, m))
 
@@ -189,13 +188,14 @@ class _Pair:
     def _anchors(self, span: Span) -> Chain:
         """Look samples of the base up in the result, and find the longest chain of places that ascend in both.
 
-        A sample should be as far from its place as the one before it was, or near that. A few are looked up in the whole span;
-        there they count only if they are found once.
+        A sample should be as far from its place as the last one in the chain so far, or near that. A few are looked up in the
+        whole span; there they count only if they are found once.
         """
         i, j, k, m = span
         reach = max(j - i, m - k) // _SAMPLES
-        shift, far = k - i, _FAR_SAMPLES
-        chains: list[Chain] = [()]
+        far = _FAR_SAMPLES
+        best: Chain = ()
+        chains = [best]
         for number in range(1, _SAMPLES + 1):
             if not self._spend(_STEP):
                 break
@@ -203,16 +203,17 @@ class _Pair:
             while _inside(self._base, at):
                 at -= 1
             sample = self._base[at : at + _SAMPLE_BYTES]
-            to = self._nearest(sample, at + shift, max(k, at + shift - reach), min(m, at + shift + reach))
+            guess = at + (best[-1][1] - best[-1][0] if best else k - i)
+            to = self._nearest(sample, guess, max(k, guess - reach), min(m, guess + reach))
             if to < 0 and far and self._spend(_SEARCHED * (m - k)):
                 far -= 1
                 to = self._result.find(sample, k, m)
                 if self._result.find(sample, to + 1, m) >= 0:
                     continue
             if to >= 0:
-                shift = to - at
                 chains.append((*max((chain for chain in chains if not chain or chain[-1][1] < to), key=len), (at, to)))
-        return max(chains, key=len)
+                best = max(chains[-1], best, key=len)
+        return best
 
     def _nearest(self, sample: bytes, guess: int, low: int, high: int) -> int:
         """Find the occurrence of a sample between ``low`` and ``high`` that is nearest to a place; -1 if there is none."""
@@ -228,7 +229,7 @@ class _Pair:
         i, j, k, m = span
         size = min(j - i, m - k)
         head = _same_head(base, i, result, k, size)
-        while head and (_inside(base, i + head) or _inside(result, k + head)):
+        while head and _inside(result, k + head):
             head -= 1
         tail = _same_tail(base, j, result, m, size - head)
         while tail and _inside(base, j - tail):

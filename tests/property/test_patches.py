@@ -33,6 +33,7 @@ texts = st.one_of(
     st.lists(st.sampled_from(PIECES), max_size=60).map("".join),
     st.text(max_size=40),
     st.text(alphabet="ab\n", max_size=80),
+    st.text(alphabet="\u0082\u0182\u0402\u0442\u3042", max_size=80),  # their last byte is the same
 )
 formats = st.sampled_from(sorted(FORMATS))
 
@@ -92,6 +93,18 @@ def test_splices_never_touch_and_none_does_nothing(pair: tuple[str, str], bounds
         ops = diff.compute(base, result)
     assert all(base[offset : offset + delete] != insert.encode() for offset, delete, insert in ops)
     assert all(one[0] + one[1] + bounds["_OP_BYTES"] <= other[0] for one, other in pairwise(ops))
+
+
+@given(pair=pairs, bounds=bounds)
+def test_anchors_ascend_and_stand_between_characters(pair: tuple[str, str], bounds: dict[str, int]) -> None:
+    base, result = (text.encode() for text in pair)
+    assume(base and result)
+    with within(bounds):
+        found = diff._Pair(base, result)._anchors((0, len(base), 0, len(result)))
+    for at, to in found:
+        assert result.startswith(base[at : at + bounds["_SAMPLE_BYTES"]], to)
+        base[:at].decode(), result[:to].decode()
+    assert all(one[0] <= other[0] and one[1] < other[1] for one, other in pairwise(found))
 
 
 @given(pair=pairs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import subprocess
 import sys
@@ -79,6 +80,68 @@ def test_far_edits_in_a_long_text_without_spaces_stay_small() -> None:
     ops = splice("".join(text), "".join(edited))
     assert 10 < len(ops) <= 20
     assert sum(len(insert) for *_, insert in ops) < 8000
+
+
+def test_what_moves_within_a_long_line_is_sent_once() -> None:
+    one, other, start, end = (" ".join(words(random.Random(seed), count)) for seed, count in enumerate((4000, 4000, 100, 100)))
+    base, result = f"1 {start} {one} {other} {end} 2", f"3 {start} {other} {one} {end} 4"
+    sent = sum(len(insert) for *_, insert in splice(base, result))
+    assert sent < 1.1 * max(len(one), len(other))
+
+
+def test_a_long_insertion_into_a_long_line_is_passed_over() -> None:
+    text = words(random.Random(8), 6000)
+    edited = ["CHANGED" if number % 600 == 300 else word for number, word in enumerate(text)]
+    new = words(random.Random(9), 3000)
+    ops = splice(" ".join(text), " ".join([*edited[:900], *new, *edited[900:]]))
+    assert sum(len(insert) for *_, insert in ops) < len(" ".join(new)) + 200
+
+
+def anchors(base: str, result: str) -> list[int]:
+    """How far from their places the anchors of two ASCII texts were found."""
+    found = diff._Pair(base.encode(), result.encode())._anchors((0, len(base), 0, len(result)))
+    assert all(result.startswith(base[at : at + 32], to) for at, to in found)
+    assert all(one[0] < other[0] and one[1] < other[1] for one, other in itertools.pairwise(found))
+    return [to - at for at, to in found]
+
+
+def test_anchors_are_the_longest_chain() -> None:
+    blocks = [" ".join(words(random.Random(seed), 200)) for seed in range(16)]
+    base = "".join(blocks)
+    assert anchors(base, base) == [0] * 15
+    assert len(anchors(base, "".join([*blocks[2:], blocks[0], blocks[1]]))) >= 12
+    assert len(anchors(base, "".join([*blocks[:3], blocks[12], *blocks[3:12], *blocks[13:]]))) >= 12
+    assert len(anchors(base, "".join(blocks[::-1]))) == 1
+
+
+def test_anchors_are_found_far_away_and_then_near_one_another() -> None:
+    text, new = (" ".join(words(random.Random(seed), count)) for seed, count in ((1, 5000), (2, 4000)))
+    assert anchors(text, new + text) == [len(new)] * 15
+
+
+def test_an_anchor_far_away_is_found_but_once() -> None:
+    text, new = (" ".join(words(random.Random(seed), count)) for seed, count in ((1, 5000), (2, 4000)))
+    assert anchors(text, new + text + text) == []
+
+
+def test_a_few_edits_of_a_large_page_are_little_work() -> None:
+    lines = [" ".join(words(random.Random(seed), 8)) for seed in range(20_000)]
+    edited = ["CHANGED " + line if number % 2000 == 1 else line for number, line in enumerate(lines)]
+    for newline in ("\n", " "):
+        pair = diff._Pair(newline.join(lines).encode(), newline.join(edited).encode())
+        assert len(pair.spans()) == 10
+        assert pair._left > 0.9 * diff._BUDGET
+
+
+def test_the_ends_of_a_page_of_very_many_lines() -> None:
+    text = "\n".join(f"{word} {number}" for number, word in enumerate(words(random.Random(11), 120_000)))
+    assert splice(text, f"START {text} END") == ((0, 0, "START "), (len(text), 0, " END"))
+
+
+def test_a_page_blanked_is_not_searched_for_what_was_left() -> None:
+    lines = "\n".join(" ".join(words(random.Random(seed), 8)) for seed in range(2000))
+    left = lines.split("\n")[1000]
+    assert splice(f"a{lines}b", f"c{left}d") == ((0, len(lines) + 2, f"c{left}d"),)
 
 
 def test_a_line_moved_into_many_others_is_found_between_them() -> None:
@@ -182,8 +245,8 @@ def test_equal_texts_are_a_patch_without_operations() -> None:
 
 def test_a_snapshot_from_80_percent_on() -> None:
     outcomes = set()
-    for kept in range(60, 240):
-        base, result = "k" * kept, "k" * kept + 'n"w\n' * 80
+    for kept, new in itertools.product(range(60, 240), ('n"w\n' * 80, "new " * 120)):
+        base, result = "k" * kept, "k" * kept + new
         large = 100 * len(orjson.dumps(splice(base, result))) >= 80 * len(orjson.dumps(result))
         assert (diff.patch(base.encode(), result.encode()) is None) == large
         outcomes.add(large)
