@@ -185,7 +185,8 @@ def _visibility(part: dict[str, bool]) -> Visibility:
 
 
 def _patch(part: dict[str, Any]) -> Patch:
-    return Patch(part["format"], tuple((offset, delete, insert) for offset, delete, insert in part["ops"]))
+    """The operations as they are: whether they mean anything is for the format to say, and the format may be a later one."""
+    return Patch(part["format"], tuple(tuple(op) for op in part["ops"]))
 
 
 def _section(part: dict[str, Any]) -> SectionChange:
