@@ -35,12 +35,10 @@ if TYPE_CHECKING:
 
 WORDS = st.text(max_size=12)
 NAMES = st.text(min_size=1, max_size=12)
-IDS = st.integers(1, 2**53)
+IDS = st.integers(1, 2**53 - 1)
 COUNTS = st.integers(0, 2**31)
 HASHES = st.binary(max_size=3).map(sha1)
-TIMES = st.integers(1000, 9999).flatmap(
-    lambda year: st.datetimes().map(lambda at: f"{at.replace(year=year, day=1).isoformat()}Z")
-)
+TIMES = st.datetimes(min_value=datetime(2001, 1, 15), max_value=datetime(2100, 1, 1)).map(lambda at: f"{at.isoformat()}Z")  # noqa: DTZ001
 SEEN = st.builds(Visibility, st.booleans(), st.booleans(), st.booleans())
 BASES = st.builds(Base, IDS, HASHES)
 OPS = st.lists(st.tuples(COUNTS, COUNTS, WORDS), max_size=3).map(tuple)
@@ -85,8 +83,8 @@ def mutations(draw: Callable[[st.SearchStrategy[Any]], Any]) -> Mutation:
         return replace(mutation, page=replace(nameless, title=draw(WORDS)))
     revision = RevisionFacts(
         rev_id=draw(IDS), rev_parent_id=draw(COUNTS), timestamp=draw(TIMES), size=draw(COUNTS),
-        sha1=sha1(text or b"") if seen.text else None, content_model=draw(NAMES), minor=draw(st.booleans()), bot=draw(st.booleans()),
-        tags=tuple(draw(st.lists(WORDS, max_size=2))), visibility=seen,
+        sha1=sha1(text or b"") if seen.text else None, content_model=draw(NAMES), minor=draw(st.booleans()),
+        bot=draw(st.booleans()), tags=tuple(draw(st.lists(WORDS, max_size=2))), visibility=seen,
     )  # fmt: skip
     attribution = Attribution(
         draw(st.none() | st.builds(Licence, WORDS, WORDS)), draw(NAMES),
@@ -98,9 +96,9 @@ def mutations(draw: Callable[[st.SearchStrategy[Any]], Any]) -> Mutation:
     changed = tuple(draw(st.lists(sections(), max_size=2)))
     if kind is Kind.PATCH:
         return replace(mutation, base=draw(BASES), patch=draw(PATCHES), sections=changed)
-    told: dict[str, Any] = (
-        {"base": draw(BASES), "patch": draw(st.none() | PATCHES), "sections": changed} if draw(st.booleans()) else {}
-    )
+    told: dict[str, Any] = {"base": draw(BASES), "patch": draw(st.none() | PATCHES), "sections": changed}
+    if draw(st.booleans()):
+        told = {}
     return replace(mutation, text=text, gap=draw(st.booleans()), **told)
 
 
