@@ -16,7 +16,6 @@ import random
 import re
 import socket
 import threading
-import time
 import urllib.parse
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -46,6 +45,7 @@ class Bridge(ThreadingHTTPServer):
         self.random = random.Random(options.seed)
         self.open_streams = 0
         self.generation = 0
+        self._closed = threading.Event()
         self.counts = dict.fromkeys(("udp", "bad_udp", "posted", "canary", "noise", "connections", "forced_disconnects"), 0)
         self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 << 20)
@@ -61,6 +61,7 @@ class Bridge(ThreadingHTTPServer):
 
     def close(self) -> None:
         """Stop serving; open streams end with the process."""
+        self._closed.set()
         self.generation += 1
         self.shutdown()
         self.server_close()
@@ -84,23 +85,24 @@ class Bridge(ThreadingHTTPServer):
                 self.counts["bad_udp"] += 1
 
     def _canaries(self) -> None:
-        while True:
-            time.sleep(max(0.05, self.options.canary_every or 1))
+        while not self._closed.wait(max(0.05, self.options.canary_every or 1)):
             if not self.options.canary_every:
                 continue
             for stream in STREAMS:
                 for topic in self.topics.of(stream):
-                    self.topics.append(topic, *events.invented("canary", "examplewiki", "canary", stream), partition=0)
+                    self.topics.append(topic, *self._invented("canary", "examplewiki", "canary", stream), partition=0)
                     self.counts["canary"] += 1
 
     def _noise(self) -> None:
-        while True:
-            time.sleep(1 / self.options.noise_rate if self.options.noise_rate else 1)
+        while not self._closed.wait(1 / self.options.noise_rate if self.options.noise_rate else 1):
             if self.options.noise_rate:
                 domain, wiki = self.random.choice(events.OTHER_WIKIS)
                 for stream in (RECENT_CHANGE, PAGE_CHANGE):
-                    self.topics.publish(*events.invented(domain, wiki, "noise", stream))
+                    self.topics.publish(*self._invented(domain, wiki, "noise", stream))
                 self.counts["noise"] += 1
+
+    def _invented(self, domain: str, wiki: str, word: str, stream: str) -> tuple[int, dict[str, Any]]:
+        return events.invented(domain, wiki, word, stream, self.random.randrange(10**9))
 
     def state(self) -> dict[str, Any]:
         """What went through, for people and for tests that wait."""

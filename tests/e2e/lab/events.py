@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import random
 import time
 import urllib.parse
 import uuid
@@ -63,10 +62,9 @@ def arrived(event: dict[str, Any], options: Options) -> tuple[int, dict[str, Any
     return ms, {**event, "meta": {**own, "dt": iso(ms, seconds=options.ts_mode == "second")}}
 
 
-def invented(domain: str, wiki: str, word: str, stream: str) -> tuple[int, dict[str, Any]]:
-    """A well-formed event about nothing: a canary (domain ``canary``), or an edit of another wiki."""
+def invented(domain: str, wiki: str, word: str, stream: str, n: int) -> tuple[int, dict[str, Any]]:
+    """A well-formed event about page and revision ``n``: a canary (domain ``canary``), or an edit of another wiki."""
     ms = int(time.time() * 1000)
-    n = random.randrange(10**9)
     common = meta(domain, stream, iso(ms), f"https://{domain}/wiki/X")
     if stream == RECENT_CHANGE:
         return ms, {
