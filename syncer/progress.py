@@ -95,7 +95,7 @@ class Progress:
                 first = None
         if first is not None and last is not None:
             yield first, last
-        yield from (known for known in self._known if known[0] >= self.read_to or known[1] >= self.read_to)
+        yield from (known for known in self._known if known[1] >= self.read_to)
 
     def encode(self) -> bytes:
         """As JSON, for the journal."""

@@ -69,7 +69,7 @@ def demo(
     options.settings(log_level="warning")
     plan = Plan(seconds, rate, seed, history)
     with tempfile.TemporaryDirectory(prefix="syncer-demo-") as folder:
-        raise typer.Exit(run_async(_demo(plan, keep or Path(folder), json=json)))
+        raise typer.Exit(run_async(_demo(plan, (keep or Path(folder)).absolute(), json=json)))
 
 
 async def _demo(plan: Plan, folder: Path, *, json: bool) -> int:
