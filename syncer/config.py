@@ -1,7 +1,8 @@
 """Every setting, in frozen sections; a component gets only its own section.
 
 Flags > environment ``SYNCER_SECTION__KEY`` > the TOML file of ``--config`` > the defaults here. An unknown key is an error
-that names the key and the nearest known one. ``<state>`` in a path is ``$STATE_DIRECTORY`` (set by systemd), else the XDG state folder.
+that names the key and the nearest known one. ``<state>`` in a path is ``$STATE_DIRECTORY`` (set by systemd), else the XDG
+state folder.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PREFIX = "SYNCER_"
-NOT_SETTINGS = ("SYNCER_TEST_", "SYNCER_CONFIG")  # the tests' own, and where the TOML file is
+FILE = "SYNCER_CONFIG"  # where the TOML file is
+TESTS = "SYNCER_TEST_"  # what the tests alone look at
 
 # The public projects of Wikimedia, and the two single-site ones: nothing else is ever asked unless the operator adds it.
 PUBLIC_DOMAINS = (
@@ -37,14 +39,18 @@ class Section(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _list(cls, value: object, info: ValidationInfo) -> object:
-        """Take a list from an environment variable or a flag: JSON, or words with commas between them."""
+    def _from_text(cls, value: object, info: ValidationInfo) -> object:
+        """Take what an environment variable or a flag can say: nothing, a JSON list, or words with commas between them."""
         field = cls.model_fields[info.field_name or ""]
-        if not isinstance(value, str) or get_origin(field.annotation) is not tuple:
+        if not isinstance(value, str):
             return value
-        return (
-            orjson.loads(value) if value.lstrip().startswith("[") else [part.strip() for part in value.split(",") if part.strip()]
-        )
+        if field.default is None:
+            return value.strip() or None
+        if get_origin(field.annotation) is not tuple:
+            return value
+        if value.lstrip().startswith("["):
+            return orjson.loads(value)
+        return [part.strip() for part in value.split(",") if part.strip()]
 
 
 class FeedSettings(Section):
@@ -112,7 +118,9 @@ class EnrichSettings(Section):
     """What is done with a change."""
 
     first_sight: Literal["parent", "snapshot"] = "parent"
-    unfinished_limit: int = Field(default=4_000, ge=100)  # changes of a partition in work before its intake pauses: 12 x 4,000 x 1 KB
+    unfinished_limit: int = Field(
+        default=4_000, ge=100
+    )  # changes of a partition in work before its intake pauses: 12 x 4,000 x 1 KB
     unavailable_changes: int = Field(default=1_000, ge=1)  # a broken wiki is taken out of the way beyond this many changes
     unavailable_minutes: float = Field(default=30.0, gt=0)  # or this long
     probe_minutes: float = Field(default=5.0, gt=0)  # how often it is tried again, then replayed
@@ -132,6 +140,25 @@ class OpsSettings(Section):
 
     listen: str = "127.0.0.1:8750"
 
+    @field_validator("listen")
+    @classmethod
+    def _has_port(cls, value: str) -> str:
+        port = value.rpartition(":")[2]
+        if not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004 - 16 bits
+            raise ValueError("wants host:port, as in 127.0.0.1:8750; port 0 takes any")
+        return value
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port; without a host it is this machine alone."""
+        host, _, port = self.listen.rpartition(":")
+        return host.strip("[]") or "127.0.0.1", int(port)
+
+    @property
+    def url(self) -> str:
+        """Where the server is found."""
+        return url_of(*self.address)
+
 
 class Settings(Section):
     """Everything, built once by :func:`load`."""
@@ -146,10 +173,10 @@ class Settings(Section):
     mirror: MirrorSettings = MirrorSettings()
     ops: OpsSettings = OpsSettings()
 
-    @field_validator("contact")
-    @classmethod
-    def _no_blank(cls, value: str | None) -> str | None:
-        return value.strip() or None if value else None
+
+def url_of(host: str, port: int) -> str:
+    """The address of a server on this host and port."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def load(path: Path | None = None, flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> Settings:
@@ -188,8 +215,8 @@ def _file(path: Path | None) -> dict[str, Any]:
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    names = {name: value for name, value in environ.items() if name.startswith(PREFIX) and not name.startswith(NOT_SETTINGS)}
-    return _nested({name.removeprefix(PREFIX).lower().replace("__", "."): value for name, value in names.items()})
+    names = [name for name in environ if name.startswith(PREFIX) and not name.startswith(TESTS) and name != FILE]
+    return _nested({name.removeprefix(PREFIX).lower().replace("__", "."): environ[name] for name in names})
 
 
 def _nested(dotted: Mapping[str, Any]) -> dict[str, Any]:
@@ -198,7 +225,12 @@ def _nested(dotted: Mapping[str, Any]) -> dict[str, Any]:
         *sections, name = key.split(".")
         node = tree
         for section in sections:
-            node = node.setdefault(section, {})
+            below = node.setdefault(section, {})
+            if not isinstance(below, dict):
+                raise Misconfigured(f"{section} is a section, and has no value of its own: set {key}")
+            node = below
+        if isinstance(node.get(name), dict):
+            raise Misconfigured(f"{key} is a section, and has no value of its own")
         node[name] = value
     return tree
 
@@ -214,6 +246,6 @@ def _merge(into: dict[str, Any], layer: dict[str, Any]) -> None:
 def _explained(problem: Any) -> str:
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] != "extra_forbidden":
-        return f"{key}: {problem['msg']}"
+        return f"{key}: {problem['msg'].removeprefix('Value error, ')}"
     nearest = difflib.get_close_matches(key, known_keys(), n=1, cutoff=0.4)
     return f"{key} is not a setting" + (f"; the nearest is {nearest[0]}" if nearest else "")

@@ -10,6 +10,7 @@ import orjson
 from aiohttp import web
 
 from syncer import telemetry
+from syncer.config import url_of
 from syncer.errors import Misconfigured
 
 if TYPE_CHECKING:
@@ -63,20 +64,17 @@ async def serving(settings: OpsSettings, status: Status, unready: Unready) -> As
             web.get("/", page),
         ]
     )
-    host, _, port = settings.listen.rpartition(":")
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host.strip("[]") or "127.0.0.1", int(port))
-        await site.start()
-    except (OSError, ValueError) as error:
+        await web.TCPSite(runner, *settings.address).start()
+    except OSError as error:
         await runner.cleanup()
         raise Misconfigured(
             f"ops.listen = {settings.listen} cannot be served: {error}", hint="choose a free port; 0 takes any"
         ) from error
-    address = runner.addresses[0]
     try:
-        yield f"http://{address[0]}:{address[1]}"
+        yield url_of(*runner.addresses[0][:2])
     finally:
         await runner.cleanup()
 

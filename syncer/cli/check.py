@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from syncer import sqlite
-from syncer.cli import app, needs, options, print_json, run_async, stdout
+from syncer.cli import app, needs, options, print_json, stdout
 from syncer.errors import Misconfigured, SyncerError
 from syncer.journal import open_journal
 from syncer.store import Store
@@ -80,13 +80,7 @@ def _journal(settings: Settings) -> str:
         await journal.close()
         return f"{settings.journal.url}, {journal.partitions} partitions, identity {journal.identity}"
 
-    told: list[str] = []
-
-    async def keep() -> None:
-        told.append(await look())
-
-    run_async(keep())
-    return told[0]
+    return asyncio.run(look())
 
 
 def _store(settings: Settings) -> str:
@@ -96,11 +90,11 @@ def _store(settings: Settings) -> str:
 
 
 def _ops(settings: Settings) -> str:
-    host, _, port = settings.ops.listen.rpartition(":")
+    host, port = settings.ops.address
     try:
-        with socket.create_server((host.strip("[]"), int(port))):
-            return f"http://{settings.ops.listen}/"
-    except (OSError, ValueError) as error:
+        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+            return settings.ops.url
+    except OSError as error:
         raise Misconfigured(
             f"ops.listen = {settings.ops.listen} cannot be served: {error}", hint="a hub that runs already, or a port in use"
         ) from error
@@ -116,7 +110,7 @@ def _reachable(settings: Settings) -> str:
             writer.close()
 
     try:
-        run_async(connect())
+        asyncio.run(connect())
     except (OSError, TimeoutError) as error:
         raise Misconfigured(
             f"{url.hostname}:{port} cannot be reached: {error or 'no answer'}",

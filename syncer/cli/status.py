@@ -45,8 +45,7 @@ async def _status(settings: Settings, *, json: bool) -> int:
 def _asked(settings: Settings) -> dict[str, Any] | None:
     """What the running hub adds: connection, delays, budget. None where none answers."""
     try:
-        with urllib.request.urlopen(f"http://{settings.ops.listen}/status", timeout=PATIENCE) as answer:
-            live: dict[str, Any] = orjson.loads(answer.read())
+        live: dict[str, Any] = orjson.loads(_get(settings, "/status"))
     except (OSError, ValueError):
         return None
     return {name: live[name] for name in ("live", "budget") if name in live}
@@ -73,12 +72,19 @@ def health() -> None:
     """Ask the running hub whether it does its work; exit 1 if not, or if there is none."""
     settings = options.settings(log_level="warning")
     try:
-        with urllib.request.urlopen(f"http://{settings.ops.listen}/readyz", timeout=PATIENCE) as answer:
-            answer.read()
+        _get(settings, "/readyz")
     except urllib.error.HTTPError as error:
         stderr.print(f"[red]not ready:[/] {escape(error.read().decode(errors='replace').strip())}")
         raise typer.Exit(1) from None
     except OSError as error:
-        stderr.print(f"[red]no hub answers at {escape(settings.ops.listen)}:[/] {escape(str(error))}")
+        stderr.print(f"[red]no hub answers at {escape(settings.ops.url)}:[/] {escape(str(error))}")
         raise typer.Exit(1) from None
     stdout.print("ready")
+
+
+def _get(settings: Settings, path: str) -> bytes:
+    """What the hub says at its own address; nothing of the proxies that the environment may name."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(settings.ops.url + path, timeout=PATIENCE) as answer:
+        said: bytes = answer.read()
+    return said
