@@ -94,6 +94,11 @@ class Resume:
     set_aside: dict[str, int]
     gaps: tuple[tuple[str | None, str], ...] = ()
 
+    @property
+    def total(self) -> int:
+        """All changes appended."""
+        return sum(self.appended.values())
+
 
 def encode_resume(resume: Resume) -> bytes:
     """Ingest's record as JSON."""

@@ -7,15 +7,21 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from syncer.journal import POSITION_KEY, Topic, latest
+from syncer.model import Position
 from syncer.progress import PROGRESS_KEY, Counts, Progress
-from syncer.records import BY_HAND, MARK_KEY, decode_change, decode_resume, decode_set_aside
+from syncer.records import BY_HAND, MARK_KEY, Resume, decode_change, decode_resume, decode_set_aside
 
 if TYPE_CHECKING:
-    from syncer.journal import Journal
+    from syncer.journal import Journal, Stored
 
 
 async def read_status(journal: Journal) -> dict[str, Any]:
-    """The counts as committed. ``balanced`` is law 3: what was appended is what has an outcome and what is queued."""
+    """The counts as committed. ``balanced`` is law 3: what was appended is what has an outcome and what is queued.
+
+    A hub at work goes on while this reads. So what ingest says it has appended is read before the rest and after it, and the
+    rest has to lie in between: for a hub at rest that is equality.
+    """
+    before = await _resume(journal)
     counts, queued, by_hand_queued, open_entries = Counts(), 0, 0, Counter[str]()
     for partition in range(journal.partitions):
         progress = await _progress(journal, partition)
@@ -23,10 +29,10 @@ async def read_status(journal: Journal) -> dict[str, Any]:
         open_entries += progress.open_set_asides
         waiting, by_hand = await _queued(journal, partition, progress)
         queued, by_hand_queued = queued + waiting, by_hand_queued + by_hand
-    stored = (await latest(journal, Topic.POSITIONS, 0)).get(POSITION_KEY)
-    resume = decode_resume(stored.value) if stored else None
-    appended = (sum(resume.appended.values()) if resume else 0) + counts.by_hand + by_hand_queued
-    newest = max(resume.position.timestamps.values(), default=None) if resume else None
+    resume = await _resume(journal)
+    found, by_hand = counts.finished + queued, counts.by_hand + by_hand_queued
+    appended = min(max(found, before.total + by_hand), resume.total + by_hand)
+    newest = max(resume.position.timestamps.values(), default=None)
     return {
         "journal": journal.identity,
         "appended": appended,
@@ -37,17 +43,22 @@ async def read_status(journal: Journal) -> dict[str, Any]:
             "skipped": dict(counts.skipped),
             "set_aside": dict(counts.set_aside),
         },
-        "balanced": appended == counts.finished + queued,
+        "balanced": appended == found,
         "mutations": dict(counts.mutations),
         "upstream_hash_wrong": counts.upstream_hash,
         "open_set_asides": dict(open_entries),
         "feed": {
-            "skipped": dict(resume.skipped) if resume else {},
-            "set_aside": dict(resume.set_aside) if resume else {},
-            "gaps": list(resume.gaps) if resume else [],
+            "skipped": resume.skipped,
+            "set_aside": resume.set_aside,
+            "gaps": list(resume.gaps),
             "newest_event": None if newest is None else datetime.fromtimestamp(newest / 1000, UTC).isoformat(),
         },
     }
+
+
+async def _resume(journal: Journal) -> Resume:
+    stored = (await latest(journal, Topic.POSITIONS, 0)).get(POSITION_KEY)
+    return decode_resume(stored.value) if stored else Resume(Position(), {}, {}, {})
 
 
 async def _progress(journal: Journal, partition: int) -> Progress:
@@ -67,8 +78,15 @@ async def _queued(journal: Journal, partition: int, progress: Progress) -> tuple
                 progress.finish(record.offset)
                 if record.key != MARK_KEY:
                     queued += 1
-                    by_hand += decode_change(record.value).source.stream in BY_HAND
+                    by_hand += _by_hand(record)
     return queued, by_hand
+
+
+def _by_hand(record: Stored) -> bool:
+    try:
+        return decode_change(record.value).source.stream in BY_HAND
+    except (KeyError, TypeError, ValueError):
+        return False  # no change at all: enrich will set it aside
 
 
 async def set_asides(journal: Journal, *, closed: bool = False) -> list[dict[str, Any]]:

@@ -1,0 +1,233 @@
+"""What the journal says of the hub's work, told from journals written by hand; law 3 in particular."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from syncer.config import JournalSettings
+from syncer.journal import POSITION_KEY, Journal, Record, Topic, change_record, open_journal
+from syncer.model import Cause, Change, Position, Source
+from syncer.progress import PROGRESS_KEY, Counts, Progress
+from syncer.records import MARK_KEY, Resume, SetAside, encode_mark, encode_resume, encode_set_aside
+from syncer.status import read_status, set_asides
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+PARTITIONS = 3
+NEWEST = 1_762_077_598_123
+
+
+@pytest.fixture
+async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
+    journal = await open_journal(JournalSettings(url=f"sqlite:///{tmp_path}/journal.db", partitions=PARTITIONS))
+    yield journal
+    await journal.close()
+
+
+def change(number: int, *, stream: str = "mediawiki.recentchange", wiki: str = "wiki0") -> Change:
+    source = Source(stream, f"id-{number}", "2026-11-02T09:59:58Z", "2026-11-02T09:59:59Z")
+    return Change(wiki_id=wiki, domain="d", cause=Cause.EDIT, source=source, rev_ids=(number,), titles=(f"Page {number}",))
+
+
+class Hub:
+    """Writes what ingest and enrich write, of as many changes as are asked for, all in partition 0."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self.numbers = 0
+        self.appended = 0
+        self.progress = Progress()
+
+    async def append(self, count: int, *, stream: str = "mediawiki.recentchange", told: bool = True) -> None:
+        records = []
+        for _ in range(count):
+            self.numbers += 1
+            made = change_record(change(self.numbers, stream=stream), PARTITIONS)
+            records.append(Record(made.topic, 0, made.key, made.value, made.headers))
+        if told and stream.startswith("mediawiki"):
+            self.appended += count
+        resume = Resume(Position({("eqiad.x", 0): NEWEST, ("codfw.x", 0): 5}), {0: self.appended}, {"canary": 2}, {"bad_json": 1})
+        owner = await self.journal.own("ingest")
+        await owner.append([*records, Record(Topic.POSITIONS, 0, POSITION_KEY, encode_resume(resume))])
+
+    async def finish(self, *which: int, **counts: Any) -> None:
+        """Take in everything, finish these of it by number, and commit the counts."""
+        for record in await self.journal.read(Topic.CHANGES, 0, self.progress.read_to):
+            self.progress.take_in(record.offset)
+        offsets = [*self.progress._done]
+        for number in which:
+            self.progress.finish(offsets[number])
+        self.progress.counts += Counts(**counts)
+        await self.journal.append(Record(Topic.PROGRESS, 0, PROGRESS_KEY, self.progress.encode()))
+
+
+async def test_a_new_journal_is_balanced_and_has_nothing_to_tell(journal: Journal) -> None:
+    assert await read_status(journal) == {
+        "journal": journal.identity, "appended": 0, "queued": 0,
+        "outcomes": {"published": 0, "merged": 0, "skipped": {}, "set_aside": {}}, "balanced": True, "mutations": {},
+        "upstream_hash_wrong": 0, "open_set_asides": {},
+        "feed": {"skipped": {}, "set_aside": {}, "gaps": [], "newest_event": None},
+    }  # fmt: skip
+
+
+async def test_what_was_appended_is_what_has_an_outcome_and_what_is_queued(journal: Journal) -> None:
+    hub = Hub(journal)
+    await hub.append(7)
+    told = await read_status(journal)
+    assert (told["appended"], told["queued"], told["balanced"]) == (7, 7, True)
+    hub.progress.open_set_asides["wiki0"] += 1
+    await hub.finish(
+        0, 1, 3, 4, published=1, merged=1, skipped=Counter(namespace=1), set_aside=Counter(no_answer=1), mutations=Counter(patch=2),
+        upstream_hash=1,
+    )  # fmt: skip
+    told = await read_status(journal)
+    assert (told["appended"], told["queued"], told["balanced"]) == (7, 3, True)
+    assert told["outcomes"] == {"published": 1, "merged": 1, "skipped": {"namespace": 1}, "set_aside": {"no_answer": 1}}
+    assert (told["mutations"], told["upstream_hash_wrong"], told["open_set_asides"]) == ({"patch": 2}, 1, {"wiki0": 1})
+    assert told["feed"] == {
+        "skipped": {"canary": 2}, "set_aside": {"bad_json": 1}, "gaps": [], "newest_event": "2025-11-02T09:59:58.123000+00:00"
+    }  # fmt: skip
+
+
+async def test_marks_are_no_changes_and_other_partitions_count_too(journal: Journal) -> None:
+    hub = Hub(journal)
+    await hub.append(2)
+    for partition in range(PARTITIONS):
+        await journal.append(Record(Topic.CHANGES, partition, MARK_KEY, encode_mark("2026-11-02T09:59:58Z")))
+    assert ((await read_status(journal))["queued"], (await read_status(journal))["balanced"]) == (2, True)
+    await journal.append(Record(Topic.CHANGES, 2, "k", change_record(change(99, stream="repair"), 1).value))
+    told = await read_status(journal)
+    assert (told["appended"], told["queued"], told["balanced"]) == (3, 3, True)
+
+
+async def test_what_was_appended_by_hand_counts_before_and_after(journal: Journal) -> None:
+    hub = Hub(journal)
+    await hub.append(2)
+    for stream in ("repair", "replay", "reconcile"):
+        await hub.append(1, stream=stream)
+    told = await read_status(journal)
+    assert (told["appended"], told["queued"], told["balanced"]) == (5, 5, True)
+    await hub.finish(0, 2, 3, published=3, by_hand=2)
+    told = await read_status(journal)
+    assert (told["appended"], told["queued"], told["balanced"]) == (5, 2, True)
+
+
+@pytest.mark.parametrize("published", [0, 2])
+async def test_a_change_that_was_lost_or_counted_twice_shows(journal: Journal, published: int) -> None:
+    hub = Hub(journal)
+    await hub.append(3)
+    await hub.finish(0, published=published)
+    told = await read_status(journal)
+    assert told["balanced"] is False
+    assert told["appended"] == 3
+
+
+async def test_a_change_that_ingest_did_not_count_shows(journal: Journal) -> None:
+    hub = Hub(journal)
+    await hub.append(3)
+    await hub.append(1, told=False)
+    assert (await read_status(journal))["balanced"] is False
+
+
+async def test_a_record_that_is_no_change_is_queued_like_one(journal: Journal) -> None:
+    hub = Hub(journal)
+    await hub.append(1)
+    await journal.append(Record(Topic.CHANGES, 0, "broken", b"[]"))
+    assert (await read_status(journal))["queued"] == 2
+
+
+async def test_a_hub_at_work_is_balanced_at_every_moment(journal: Journal, tmp_path: Path) -> None:
+    hub = Hub(journal)
+    working = True
+
+    async def work() -> None:
+        for round_ in range(60):
+            await hub.append(3)
+            if round_ % 2:
+                await hub.finish(0, 1, 2, published=3)
+
+    async def look() -> None:
+        other = await open_journal(JournalSettings(url=f"sqlite:///{tmp_path}/journal.db", partitions=PARTITIONS))
+        seen = []
+        while working:
+            told = await read_status(other)
+            assert told["balanced"], told
+            seen.append(told["appended"])
+        await other.close()
+        assert seen == sorted(seen)
+        assert len(set(seen)) > 3
+
+    looking = asyncio.ensure_future(look())
+    await work()
+    working = False
+    await looking
+    told = await read_status(journal)
+    assert (told["appended"], told["queued"], told["balanced"]) == (180, 90, True)
+
+
+async def test_known_gaps_are_told(journal: Journal) -> None:
+    resume = Resume(Position(), {}, {}, {}, ((None, "2026-11-02T09:00:00Z"),))
+    await journal.append(Record(Topic.POSITIONS, 0, POSITION_KEY, encode_resume(resume)))
+    assert (await read_status(journal))["feed"]["gaps"] == [(None, "2026-11-02T09:00:00Z")]
+
+
+# -- what stands set aside -----------------------------------------------------------------------------------------------
+
+
+async def put(journal: Journal, partition: int, key: str, entry: SetAside) -> None:
+    await journal.append(Record(Topic.SET_ASIDE, partition, key, encode_set_aside(entry)))
+
+
+def aside(number: int, reason: str = "no_answer", at: str = "2026-11-02T10:00:00Z") -> SetAside:
+    return SetAside(reason, "detail", at, change(number))
+
+
+async def test_set_asides_are_listed_oldest_first_with_what_a_replay_repeats(journal: Journal) -> None:
+    await put(journal, 2, "id-2", aside(2, at="2026-11-02T10:00:02Z"))
+    await put(journal, 0, "id-1", aside(1, at="2026-11-02T10:00:01Z"))
+    await put(journal, PARTITIONS, "raw", SetAside("bad_json", "at 7", "2026-11-02T10:00:03Z", None, b"{"))
+    assert await set_asides(journal) == [
+        {
+            "key": f"id-{number}", "partition": partition, "reason": "no_answer", "detail": "detail",
+            "at": f"2026-11-02T10:00:0{number}Z", "wiki_id": "wiki0", "titles": [f"Page {number}"], "rev_ids": [number],
+            "closed_by": None, "change": change(number),
+        }
+        for number, partition in ((1, 0), (2, 2))
+    ] + [
+        {
+            "key": "raw", "partition": PARTITIONS, "reason": "bad_json", "detail": "at 7", "at": "2026-11-02T10:00:03Z",
+            "wiki_id": None, "titles": [], "rev_ids": [], "closed_by": None, "change": None,
+        }
+    ]  # fmt: skip
+
+
+async def test_what_was_closed_is_listed_only_where_it_is_asked_for(journal: Journal) -> None:
+    await put(journal, 0, "id-1", aside(1))
+    await put(journal, 0, "id-2", aside(2))
+    await put(journal, 0, "id-1", SetAside("closed", "", "2026-11-02T11:00:00Z", closed_by="id-9"))
+    await put(journal, 0, "unheard", SetAside("closed", "", "2026-11-02T11:00:00Z", closed_by="id-9"))
+    assert [entry["key"] for entry in await set_asides(journal)] == ["id-2"]
+    assert {entry["key"]: entry["closed_by"] for entry in await set_asides(journal, closed=True)} == {
+        "id-1": "id-9",
+        "id-2": None,
+    }
+
+
+async def test_what_failed_again_stands_again(journal: Journal) -> None:
+    await put(journal, 0, "id-1", aside(1))
+    await put(journal, 0, "id-1", SetAside("closed", "", "2026-11-02T11:00:00Z", closed_by="id-9"))
+    await put(journal, 0, "id-1", aside(1, reason="poison"))
+    for closed in (False, True):
+        assert [(entry["reason"], entry["closed_by"]) for entry in await set_asides(journal, closed=closed)] == [("poison", None)]
+
+
+async def test_the_same_key_in_two_partitions_is_two_entries(journal: Journal) -> None:
+    await put(journal, 0, "id-1", aside(1))
+    await put(journal, 1, "id-1", aside(1))
+    assert len(await set_asides(journal)) == 2
