@@ -36,11 +36,15 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What mutations of one batch share: the wiki's word of itself, the store's generation, the time (ISO)."""
+    """What mutations of one batch share: the wiki's word of itself, the store's generation, the time (ISO).
+
+    ``bots`` are the revisions that their events flag as made by a bot.
+    """
 
     site: Site
     generation: int
     published_at: str
+    bots: frozenset[int] = frozenset()
 
 
 def compose(step: Step, change: Change, published: Published, frame: Frame) -> Mutation:
@@ -61,14 +65,14 @@ def compose(step: Step, change: Change, published: Published, frame: Frame) -> M
             cause = Cause.DELETE if change.cause in FOUND_BY_LOOKING and prior is None else change.cause
             return replace(mutation, cause=cause, prior=prior)
         case Redact() | Bring():
-            told = _with_revision(mutation, step, change, state, frame)
+            told = _with_revision(mutation, step, state, frame)
             told = replace(told, redacted=tuple(replace(entry, recall=published.recall(entry.rev_id)) for entry in step.redacted))
             return told if isinstance(step, Redact) else _with_text(told, step, state, published.text)
         case _:
             assert_never(step)
 
 
-def _with_revision(mutation: Mutation, step: Bring | Redact, change: Change, state: PageState | None, frame: Frame) -> Mutation:
+def _with_revision(mutation: Mutation, step: Bring | Redact, state: PageState | None, frame: Frame) -> Mutation:
     """State the current revision: as fetched, or as published where it was not fetched again."""
     kind, revision = Kind.REDACT, step.revision
     if revision is None:
@@ -85,7 +89,7 @@ def _with_revision(mutation: Mutation, step: Bring | Redact, change: Change, sta
         sha1=digest,
         content_model=revision.content_model,
         minor=revision.minor,
-        bot=same.bot if same else change.bot and revision.rev_id in change.rev_ids,
+        bot=same.bot if same else revision.rev_id in frame.bots,
         tags=revision.tags,
         visibility=revision.visibility,
     )
@@ -100,7 +104,7 @@ def _with_text(mutation: Mutation, step: Bring, state: PageState | None, base: b
     published = state.revision if state and state.live else None
     gap = step.gap or published is None or published.sha1 is None or base is None
     text = base if step.revision is None else step.revision.text
-    if step.revision is not None and text is None:
+    if mutation.revision and not mutation.revision.visibility.text:
         return replace(mutation, gap=published is None or step.gap)
     if text is None:
         raise AssertionError("a page of which neither text nor revision is at hand is always fetched")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from syncer.model import Page
-
 if TYPE_CHECKING:
-    from syncer.model import Answer, PageFacts, Prior, Redacted, Revision
+    from syncer.model import Answer, Page, PageFacts, Prior, Redacted, Revision
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +22,10 @@ class Question:
         """Whether anything is asked."""
         return bool(self.rev_ids or self.titles or self.page_ids)
 
+    def names(self, kind: str, value: int | str) -> bool:
+        """Whether it asks for this value; ``kind`` is the name of a field."""
+        return value in getattr(self, kind)
+
     def __or__(self, other: Question) -> Question:
         """Both questions as one."""
         return Question(self.rev_ids | other.rev_ids, self.titles | other.titles, self.page_ids | other.page_ids)
@@ -35,7 +37,10 @@ class Question:
 
 @dataclass(slots=True)
 class Answers:
-    """Everything one wiki answered in one batch; of a page answered for twice, the later answer counts."""
+    """Everything one wiki answered in one batch; of what was answered for twice, the later answer counts.
+
+    ``torn`` are pages of which it may be the older one all the same: replicas lag, and each request may meet another.
+    """
 
     asked: Question = field(default_factory=Question)
     pages: dict[int, Page] = field(default_factory=dict)
@@ -43,6 +48,7 @@ class Answers:
     missing_titles: dict[str, int] = field(default_factory=dict)
     missing_page_ids: set[int] = field(default_factory=set)
     canonical: dict[str, str] = field(default_factory=dict)
+    torn: set[int] = field(default_factory=set)
     _page_of: dict[int, int] = field(default_factory=dict)
     _page_at: dict[str, int] = field(default_factory=dict)
 
@@ -50,29 +56,38 @@ class Answers:
         """Take in the answer to a question."""
         self.asked |= question
         self.bad_rev_ids |= answer.bad_rev_ids
-        self.missing_titles |= answer.missing_titles
-        self.missing_page_ids |= answer.missing_page_ids
         self.canonical |= answer.canonical
+        self.torn |= answer.missing_page_ids & self.pages.keys()
+        self.torn |= {page.page_id for title in answer.missing_titles if (page := self.page_at(title))}
         for page_id, page in answer.pages.items():
             before = self.pages.get(page_id)
-            revisions = {**before.revisions, **page.revisions} if before else page.revisions
-            self.pages[page_id] = Page(
-                page_id=page_id, title=page.title, namespace=page.namespace, is_redirect=page.is_redirect,
-                last_rev_id=page.last_rev_id, revisions=revisions,
-            )  # fmt: skip
-            self.missing_page_ids.discard(page_id)
+            unheard = page_id in self.missing_page_ids or page.title in self.missing_titles
+            if unheard or (before and _contradict(before, page)):
+                self.torn.add(page_id)
+            self.pages[page_id] = replace(page, revisions={**before.revisions, **page.revisions}) if before else page
             self._page_of.update((rev_id, page_id) for rev_id in page.revisions)
             self._page_at[page.title] = page_id
+        self.missing_titles |= answer.missing_titles
+        self.missing_page_ids |= answer.missing_page_ids
 
     def page_of(self, rev_id: int) -> Page | None:
         """The page a revision was answered with."""
-        page_id = self._page_of.get(rev_id)
-        return None if page_id is None else self.pages[page_id]
+        return self.pages.get(self._page_of.get(rev_id, 0))
 
     def page_at(self, title: str) -> Page | None:
         """The page that was answered for a title, if it is still the one there."""
-        page_id = self._page_at.get(title)
-        return self.pages[page_id] if page_id is not None and self.pages[page_id].title == title else None
+        page = self.pages.get(self._page_at.get(title, 0))
+        return page if page and page.title == title else None
+
+
+def _contradict(before: Page, after: Page) -> bool:
+    """Whether a later answer cannot simply be what became of the page since the one before."""
+    seen = before.revisions.keys() & after.revisions.keys()
+    return (
+        after.last_rev_id < before.last_rev_id
+        or (after.last_rev_id == before.last_rev_id and (after.title, after.is_redirect) != (before.title, before.is_redirect))
+        or any(before.revisions[rev_id].visibility != after.revisions[rev_id].visibility for rev_id in seen)
+    )
 
 
 class SkipReason(StrEnum):
@@ -155,9 +170,10 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """Ask anew in a while. ``reason`` is what the change is set aside with if that never helps."""
+    """Ask anew in a while, not before ``until`` (seconds since the epoch). ``reason``: set aside with that if it never helps."""
 
     reason: str
+    until: float = 0.0
 
 
 Outcome = Publish | Merged | Skip | Aside | Ask | Later

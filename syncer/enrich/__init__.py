@@ -24,14 +24,17 @@ import structlog
 from syncer.budget import Budget, Pace
 from syncer.clock import now_iso
 from syncer.decide import Context
-from syncer.enrich.batch import Api, Batch, Watch
-from syncer.enrich.catchup import catch_up, load_progress, open_set_asides
+from syncer.enrich.batch import Api, Batch
+from syncer.enrich.catchup import catch_up, changes_at, load_progress, open_set_asides
 from syncer.enrich.inwork import POISON_AFTER, InWork
 from syncer.enrich.outages import Outages
 from syncer.enrich.queues import Item, WikiQueue
 from syncer.enrich.settle import Settler
-from syncer.errors import JournalUnavailable, OutcomeUnknown, Throttled, WikiUnavailable
-from syncer.journal import POSITION_KEY, Topic, latest
+from syncer.enrich.sites import Sites
+from syncer.enrich.watch import Watch
+from syncer.errors import JournalUnavailable, OutcomeUnknown, Throttled, Unusable, WikiUnavailable
+from syncer.journal import POSITION_KEY, Record, Topic, latest, partition_of
+from syncer.progress import PROGRESS_KEY
 from syncer.records import decode_resume
 from syncer.tasks import together, unless
 
@@ -40,8 +43,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from syncer.config import Settings
-    from syncer.journal import Journal, Record
-    from syncer.model import Change, Site
+    from syncer.journal import Journal
     from syncer.store import Store
 
 T = TypeVar("T")
@@ -50,7 +52,9 @@ log = structlog.get_logger()
 READ_AT_ONCE = 500  # changes of a partition: half a MiB
 FLUSH_EVERY = 1.0  # seconds; what was finished without a mutation may be done again after a crash, this bounds how much
 RETAIN_EVERY = 600.0  # seconds
-RESTART_LIMIT = 30.0  # seconds between two starts over at most
+RESTART, RESTART_LIMIT = 1.0, 30.0  # seconds before starting over: 1, 2, 4 ... 30
+LASTED = 60.0  # seconds of work after which it was no use to start over is forgotten
+UNAVAILABLE = "wiki_unavailable"  # the reason of what is set aside while a wiki is out of the way
 
 
 class Enrich:
@@ -80,16 +84,16 @@ class Enrich:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop``, then finish what is in work."""
-        failures = 0
+        pause, now = RESTART, asyncio.get_running_loop().time
         while not stop.is_set():
+            began = now()
             try:
                 self._session = await self._open()
                 await self._session.run(stop)
             except (JournalUnavailable, OutcomeUnknown) as error:
-                failures += 1
-                pause = error.after or min(0.5 * 2**failures, RESTART_LIMIT)
-                log.warning("enrich starts over", why=str(error), hint=error.hint, seconds=pause)
-                await unless(stop, pause)
+                pause = RESTART if now() - began > LASTED else min(2 * pause, RESTART_LIMIT)
+                log.warning("enrich starts over", why=str(error), hint=error.hint, seconds=error.after or pause)
+                await unless(stop, error.after or pause)
 
     @property
     def wikis_out(self) -> frozenset[str]:
@@ -115,25 +119,34 @@ class Enrich:
         loop = asyncio.get_running_loop()
         owner = await self._journal.own("enrich-0")
         partitions = range(self._journal.partitions)
-        fresh = await self._work(lambda: self._store.bind(self._journal.identity))
+        fresh = await self._work(lambda: self._store.meta("journal") is None)
+        if not fresh:
+            await self._work(self._bind)
         progress, generation = await load_progress(self._journal, partitions, fresh=fresh)
         await catch_up(self._journal, self._store, partitions, self._work, fresh=fresh)
+        if fresh:  # the new generation is committed before the store counts as known
+            await owner.append([Record(Topic.PROGRESS, part, PROGRESS_KEY, each.encode()) for part, each in progress.items()])
+            await self._work(self._bind)
         for partition, each in progress.items():
             self._in_work.forget_before(partition, each.lowest_unfinished)
+        asides = {partition: await open_set_asides(self._journal, partition) for partition in partitions}
+        keys = {part: {key: entry.wiki_id for key, entry in found.items() if entry.wiki_id} for part, found in asides.items()}
+        outages = Outages(self._settings.enrich)
+        for entry in (entry for entries in asides.values() for entry in entries.values()):
+            if entry.reason == UNAVAILABLE:
+                outages.take_out(entry.wiki_id, loop.time())
 
         def append(records: Sequence[Record]) -> Sequence[int]:
             return asyncio.run_coroutine_threadsafe(owner.append(records), loop).result()
 
-        settler = await self._work(
-            lambda: Settler(self._store, append, _context(self._settings), now_iso, len(partitions), progress, generation)
-        )
-        outages = Outages(self._settings.enrich)
-        for partition in partitions:
-            for _, entry in (await open_set_asides(self._journal, partition)).values():
-                if entry.reason == "wiki_unavailable" and entry.change:
-                    outages.take_out(entry.change.wiki_id, loop.time())
+        context, told = _context(self._settings), self.watch.done
+        settler = await self._work(lambda: Settler(self._store, append, context, now_iso, told, progress, keys, generation))
         budget = Budget(self._pace, concurrency=self._settings.api.concurrency)
-        return _Session(self, self._journal, self._settings, settler, budget, outages)
+        sites = Sites(self._store, self._work)
+        return _Session(self, self._journal, self._settings, settler, budget, outages, sites)
+
+    def _bind(self) -> None:
+        self._store.bind(self._journal.identity)
 
     async def _work(self, work: Callable[[], T]) -> T:
         """Do something with the store, in its thread."""
@@ -150,8 +163,8 @@ class _Session:
     settler: Settler
     budget: Budget
     outages: Outages
+    sites: Sites
     queues: dict[str, WikiQueue] = field(default_factory=dict)
-    sites: dict[str, Site] = field(default_factory=dict)
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     caught_up: bool = False
 
@@ -180,6 +193,7 @@ class _Session:
                 await self.journal.wait(1.0)
 
     async def _enqueue(self, items: Sequence[Item]) -> None:
+        out: list[Item] = []
         for item in items:
             change = item.change
             deaths = self.enrich._in_work.deaths(item.partition, item.offset)  # noqa: SLF001 - as above
@@ -187,13 +201,15 @@ class _Session:
             if deaths >= POISON_AFTER:
                 await self._aside([item], "poison", f"the process died {deaths} times with this change in work")
             elif change.wiki_id in self.outages.out:
-                await self._aside([item], "wiki_unavailable", "the wiki has not answered for some time")
+                out.append(item)
             else:
                 queue = self.queues.get(change.wiki_id)
                 if queue is None:
                     queue = self.queues[change.wiki_id] = WikiQueue(change.wiki_id, change.domain)
                 queue.add(item)
                 self._tell(queue)
+        if out:
+            await self._work(partial(self.settler.set_aside, out, UNAVAILABLE, "the wiki has not answered for some time"))
 
     def _tell(self, queue: WikiQueue) -> None:
         self.budget.queued(queue.wiki_id, queue.values, queue.oldest if queue.waiting else 0.0)
@@ -231,10 +247,10 @@ class _Session:
     async def _handle(self, queue: WikiQueue) -> None:
         """Take a batch and see it through; whatever it could not finish waits again."""
         now, enrich = asyncio.get_running_loop().time, self.enrich
-        batch = Batch(queue, queue.take(), enrich.api, self.settler, self._work, enrich._in_work, enrich.watch)  # noqa: SLF001
+        batch = Batch(queue, queue.take(), enrich.api, self.settler, self._work, enrich._in_work)  # noqa: SLF001
         self._tell(queue)
         try:
-            await batch.see_through(await self._site(queue.wiki_id, queue.domain))
+            await self._see_through(batch)
             self.budget.answered(queue.wiki_id)
             self.outages.answered(queue.wiki_id)
         except Throttled as error:
@@ -247,9 +263,20 @@ class _Session:
             self._tell(queue)
             self.woken.set()
 
+    async def _see_through(self, batch: Batch) -> None:
+        queue = batch.queue
+        try:
+            site = await self.sites.get(batch.api, queue.wiki_id, queue.domain)
+        except Unusable as error:
+            await batch.aside(list(batch.pending), error)
+        else:
+            await batch.see_through(site)
+
     async def _failed(self, batch: Batch, error: WikiUnavailable) -> None:
         """Leave the wiki in peace for a while; if that lasts, take it out of the way."""
         queue, now = batch.queue, asyncio.get_running_loop().time()
+        if batch.answers.asked:  # it does answer, now and then
+            self.budget.answered(queue.wiki_id)
         known = self.budget.failing_since(queue.wiki_id)
         until = self.budget.failed(queue.wiki_id, now, error.after)
         if known is None:
@@ -259,18 +286,12 @@ class _Session:
             items = [*batch.pending, *queue.drain()]
             queue.in_work -= len(batch.pending)
             batch.pending.clear()
-            self.outages.take_out_again(queue.wiki_id, now)
-            await self._aside(items, "wiki_unavailable", str(error))
+            self.outages.put_off(queue.wiki_id, now)
+            await self._aside(items, UNAVAILABLE, str(error))
 
     async def _aside(self, items: list[Item], reason: str, detail: str) -> None:
         log.warning("set aside", reason=reason, detail=detail, wiki=items[0].change.wiki_id, changes=len(items))
         await self._work(partial(self.settler.set_aside, items, reason, detail))
-
-    async def _site(self, wiki_id: str, domain: str) -> Site:
-        """What the wiki says of itself, asked once a session."""
-        if wiki_id not in self.sites:
-            self.sites[wiki_id] = await self.enrich.api.site(wiki_id, domain)
-        return self.sites[wiki_id]
 
     async def _keep_house(self, stop: asyncio.Event) -> None:
         """Commit what was finished without a mutation; look after broken wikis and the journal's size."""
@@ -287,20 +308,25 @@ class _Session:
 
     async def _probe(self, wiki_id: str) -> None:
         """Ask a wiki that is out of the way about itself; replay what was set aside if it answers."""
-        changes: list[Change] = []
-        for partition in range(self.journal.partitions):
-            for _, entry in (await open_set_asides(self.journal, partition)).values():
-                if entry.reason == "wiki_unavailable" and entry.change and entry.change.wiki_id == wiki_id:
-                    changes.append(entry.change)
-        try:
-            if changes:
-                self.sites[wiki_id] = await self.enrich.api.site(wiki_id, changes[0].domain)
-        except (WikiUnavailable, Throttled):
-            self.outages.take_out_again(wiki_id, asyncio.get_running_loop().time())
-            return
+        now = asyncio.get_running_loop().time
+        partition = partition_of(wiki_id, self.journal.partitions)
+        entries = (await open_set_asides(self.journal, partition)).values()
+        offsets = {entry.offset for entry in entries if (entry.wiki_id, entry.reason) == (wiki_id, UNAVAILABLE)}
+        replayed = 0
+        async for changes in changes_at(self.journal, partition, offsets):
+            if not replayed:
+                try:
+                    await self.sites.ask(self.enrich.api, wiki_id, changes[0].domain)
+                except Throttled as error:
+                    self.budget.throttled(wiki_id, now(), error.after or 0.0)
+                    return
+                except (WikiUnavailable, Unusable):
+                    self.outages.put_off(wiki_id, now())
+                    return
+            await self._work(partial(self.settler.replay, changes))
+            replayed += len(changes)
         self.outages.answered(wiki_id)
-        log.info("a wiki answers again", wiki=wiki_id, replayed=len(changes))
-        await self._work(partial(self.settler.replay, changes))
+        log.info("a wiki answers again", wiki=wiki_id, replayed=replayed)
 
     async def _retain(self) -> None:
         """Keep the journal within its bounds, and learn what gaps the feed has."""

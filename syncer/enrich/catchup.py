@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 
 from syncer.errors import ResumeLost
 from syncer.journal import Topic, latest
 from syncer.progress import PROGRESS_KEY, Progress
-from syncer.records import SetAside, decode_set_aside
+from syncer.records import decode_set_aside
+from syncer.store import Divergence
 from syncer.wire import decode_mutation
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 
     from syncer.journal import Journal, Stored
+    from syncer.model import Change
     from syncer.store import Store
 
     Work = Callable[[Callable[[], Any]], Awaitable[Any]]
@@ -42,18 +44,19 @@ async def load_progress(journal: Journal, partitions: Iterable[int], *, fresh: b
 
 
 async def catch_up(journal: Journal, store: Store, partitions: Iterable[int], work: Work, *, fresh: bool) -> None:
-    """Fold the committed mutations that the store has not seen. Raises ResumeLost where the journal no longer has them."""
+    """Fold the committed mutations that the store has not seen. Raises ResumeLost where the journal has not what comes next."""
     folded = 0
     for partition in partitions:
         start, end = await journal.bounds(Topic.MUTATIONS, partition)
         offset = await work(partial(store.offset, partition))
-        if offset < start:
-            if not fresh:
-                raise ResumeLost(
-                    f"the store has mutations of partition {partition} up to {offset}, the journal begins at {start}",
-                    hint="the store was away for longer than journal.retention: move it away, and it is made anew",
-                )
+        if fresh and offset < start:
+            await work(partial(_begin, store, partition, start))
             offset = start
+        if not start <= offset <= end:
+            raise ResumeLost(
+                f"the store has the mutations of partition {partition} up to {offset}, the journal those from {start} to {end}",
+                hint="one of them was put back, or was away for too long: move the store away, and the hub makes a new one",
+            )
         while offset < end:
             records = await journal.read(Topic.MUTATIONS, partition, offset)
             await work(partial(_fold, store, partition, records))
@@ -63,28 +66,56 @@ async def catch_up(journal: Journal, store: Store, partitions: Iterable[int], wo
         log.info("the store has caught up", mutations=folded)
 
 
+def _begin(store: Store, partition: int, start: int) -> None:
+    with store.folding():
+        store.advance(partition, start)
+
+
 def _fold(store: Store, partition: int, records: Sequence[Stored]) -> None:
+    """Fold some mutations. Of a page whose first ones the journal no longer has, the facts are kept, and the text is fetched."""
     with store.folding():
         for record in records:
             mutation = decode_mutation(record.value)
-            store.fold(mutation)
+            try:
+                store.fold(mutation)
+            except Divergence as divergence:
+                store.diverge(mutation, divergence.reason)
             store.publish(mutation, partition, record.offset)
         store.advance(partition, records[-1].offset + 1)
 
 
-async def open_set_asides(journal: Journal, partition: int) -> dict[str, tuple[int, SetAside]]:
-    """What was set aside in a partition and not closed since, by key, with the offset of the newest entry."""
-    entries: dict[str, tuple[int, SetAside]] = {}
-    offset, end = await journal.bounds(Topic.SET_ASIDE, partition)
-    while offset < end:
-        records = await journal.read(Topic.SET_ASIDE, partition, offset)
-        if not records:
-            break
+class Open(NamedTuple):
+    """Something that stands set aside: the offset of its newest entry, the wiki it is of, the reason."""
+
+    offset: int
+    wiki_id: str
+    reason: str
+
+
+async def open_set_asides(journal: Journal, partition: int) -> dict[str, Open]:
+    """What was set aside in a partition and not closed since, by key."""
+    entries: dict[str, Open] = {}
+    async for records in _set_asides(journal, partition):
         for record in records:
             entry = decode_set_aside(record.value)
             if entry.closed_by is None:
-                entries[record.key] = (record.offset, entry)
+                entries[record.key] = Open(record.offset, entry.change.wiki_id if entry.change else "", entry.reason)
             else:
                 entries.pop(record.key, None)
-        offset = records[-1].offset + 1
     return entries
+
+
+async def changes_at(journal: Journal, partition: int, offsets: Collection[int]) -> AsyncIterator[list[Change]]:
+    """The changes that were set aside at these offsets, in their order, some at a time."""
+    async for records in _set_asides(journal, partition, min(offsets, default=0)):
+        entries = [decode_set_aside(record.value) for record in records if record.offset in offsets]
+        if changes := [entry.change for entry in entries if entry.change]:
+            yield changes
+
+
+async def _set_asides(journal: Journal, partition: int, offset: int = 0) -> AsyncIterator[Sequence[Stored]]:
+    start, end = await journal.bounds(Topic.SET_ASIDE, partition)
+    offset = max(offset, start)
+    while offset < end and (records := await journal.read(Topic.SET_ASIDE, partition, offset)):
+        yield records
+        offset = records[-1].offset + 1

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from syncer.errors import WikiUnavailable
 
 FORBIDDEN_BY = 2  # wikis that answer 403 before it is us who are blocked (DESIGN 7)
+STAYS = 60.0  # seconds of failing before many changes waiting are a reason: one maxlag in a backlog is none
 
 
 @dataclass(slots=True)
@@ -41,15 +42,16 @@ class Outages:
 
     def broken(self, waiting: int, seconds: float) -> bool:
         """Whether a wiki that has failed for so long, with so many changes waiting, is to be taken out of the way."""
-        return seconds > self.settings.unavailable_minutes * 60 or waiting > self.settings.unavailable_changes
+        longest = self.settings.unavailable_minutes * 60
+        return seconds >= longest or (seconds >= min(STAYS, longest) and waiting > self.settings.unavailable_changes)
 
     def take_out(self, wiki_id: str, probe_at: float) -> None:
         """Take a wiki out of the way until it answers a probe."""
         self._probe_at[wiki_id] = probe_at
 
-    def take_out_again(self, wiki_id: str, now: float) -> None:
-        """The probe failed: try again later."""
-        self._probe_at[wiki_id] = now + self.settings.probe_minutes * 60
+    def put_off(self, wiki_id: str, now: float) -> None:
+        """Probe it, or probe it again, later."""
+        self.take_out(wiki_id, now + self.settings.probe_minutes * 60)
 
     def due(self, now: float) -> list[str]:
         """The wikis to probe now."""

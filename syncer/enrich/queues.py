@@ -98,8 +98,8 @@ class WikiQueue:
 
 
 def chunks(question: Question) -> Iterator[tuple[str, tuple[int | str, ...]]]:
-    """A question as single requests: what kind of values, and which, in a fixed order."""
-    for kind, values in (("revisions", question.rev_ids), ("titles", question.titles), ("page_ids", question.page_ids)):
+    """A question as single requests: the field it is of, and values, in a fixed order."""
+    for kind, values in (("rev_ids", question.rev_ids), ("titles", question.titles), ("page_ids", question.page_ids)):
         ordered: tuple[int | str, ...] = tuple(sorted(values, key=str))
         for at in range(0, len(ordered), MOST_VALUES):
             yield kind, ordered[at : at + MOST_VALUES]

@@ -15,9 +15,10 @@ from uuid import uuid4
 from syncer.compose import Frame, Published, compose
 from syncer.decide import Context, decide, first_question
 from syncer.enrich.queues import Item
+from syncer.enrich.view import Recent, WikiView
 from syncer.errors import Unusable
 from syncer.journal import Record, Topic, change_record, partition_of
-from syncer.outcome import Aside, Ask, Later, Merged, Publish, Question, Skip
+from syncer.outcome import Aside, Ask, Later, Merged, Publish, Question, Remove, Skip
 from syncer.progress import PROGRESS_KEY
 from syncer.records import (
     BY_HAND,
@@ -33,45 +34,13 @@ from syncer.store import Divergence
 from syncer.wire import encode_mutation, headers_of, key_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from syncer.journal import Stored
-    from syncer.model import Change, Mutation, PageState, Site, Visibility
+    from syncer.model import Change, Mutation, Site
     from syncer.outcome import Answers, Outcome
     from syncer.progress import Progress
     from syncer.store import Store
-
-
-@dataclass(frozen=True, slots=True)
-class WikiView:
-    """One wiki's pages in the store; see :class:`syncer.decide.View`."""
-
-    store: Store
-    wiki_id: str
-
-    def page(self, page_id: int) -> PageState | None:
-        """The page of that id."""
-        return self.store.page(self.wiki_id, page_id)
-
-    def page_at(self, title: str) -> PageState | None:
-        """The live page that holds a title."""
-        return self.store.page_at(self.wiki_id, title)
-
-    def was_at(self, title: str) -> bool:
-        """Whether a page last seen there is known to be gone."""
-        return self.store.was_at(self.wiki_id, title)
-
-    def has_text(self, page_id: int) -> bool:
-        """Whether its text is at hand."""
-        return self.store.has_text(self.wiki_id, page_id)
-
-    def hidden(self, rev_ids: Iterable[int]) -> Mapping[int, Visibility]:
-        """Those of the revisions of which something is hidden."""
-        return self.store.hidden(self.wiki_id, rev_ids)
-
-    def recall(self, rev_id: int) -> tuple[tuple[int, int], ...]:
-        """Which published records hold a revision."""
-        return self.store.recall(self.wiki_id, rev_id)
 
 
 @dataclass(slots=True)
@@ -85,29 +54,47 @@ class _Batch:
     published: list[Record] = field(default_factory=list)
     others: list[Record] = field(default_factory=list)
 
+    def redacts_its_own(self, publish: Publish) -> bool:
+        """Whether the steps recall records of this very batch, whose offsets are not known before it is committed."""
+        own = {mutation.revision.rev_id for mutation in self.mutations if mutation.revision}
+        redacted = (entry.rev_id for step in publish.steps if not isinstance(step, Remove) for entry in step.redacted)
+        return not own.isdisjoint(redacted)
+
 
 @dataclass(slots=True)
 class Settler:
-    """See the module. ``append`` commits to the journal and gives the offsets; ``context`` is made anew for every batch."""
+    """See the module. ``append`` commits to the journal and gives the offsets; ``context`` is made anew for every batch.
+
+    ``told`` hears of every outcome. ``open`` are the keys of what stands set aside, with the wiki, by partition.
+    """
 
     store: Store
     append: Callable[[Sequence[Record]], Sequence[int]]
     context: Callable[[], Context]
     clock: Callable[[], str]  # the time as ISO 8601
-    partitions: int
+    told: Callable[[Change, Outcome], None]
     progress: dict[int, Progress]
+    open: dict[int, dict[str, str]]
     generation: int
     gaps: tuple[tuple[str | None, str], ...] = ()
+    recent: Recent = field(init=False)
     _dirty: set[int] = field(default_factory=set)
     _marks: dict[int, list[tuple[int, str]]] = field(default_factory=dict)
     _wikis: dict[int, set[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Start with the wikis that the store knows."""
-        for partition in self.progress:
+        context = self.context()
+        self.recent = Recent(context.young, context.now)
+        for partition, progress in self.progress.items():
             self._marks[partition], self._wikis[partition] = [], set()
+            progress.open_set_asides = Counter(self.open[partition].values())
         for wiki_id in self.store.wikis():
-            self._wikis.get(partition_of(wiki_id, self.partitions), set()).add(wiki_id)
+            self._wikis[partition_of(wiki_id, len(self.progress))].add(wiki_id)
+
+    def view(self, wiki_id: str) -> WikiView:
+        """A wiki's pages."""
+        return WikiView(self.store, self.recent, wiki_id)
 
     # -- taking in ---------------------------------------------------------------------------------------------------
 
@@ -130,7 +117,7 @@ class Settler:
                 continue
             self._wikis[partition].add(change.wiki_id)
             item = Item(partition, record.offset, change, arrived)
-            outcome = first_question(change, WikiView(self.store, change.wiki_id), context)
+            outcome = first_question(change, self.view(change.wiki_id), context)
             if isinstance(outcome, Ask):
                 item.values = max(1, len(outcome.question.rev_ids) or len(outcome.question.titles))
                 items.append(item)
@@ -142,34 +129,40 @@ class Settler:
         entry = SetAside(
             "bad_record", f"offset {record.offset} of changes is no change: {error!r}", self.clock(), None, record.value
         )
-        self.append([Record(Topic.SET_ASIDE, partition, f"offset:{record.offset}", encode_set_aside(entry))])
         self.progress[partition].counts.set_aside["bad_record"] += 1
         self.progress[partition].finish(record.offset)
+        aside = Record(Topic.SET_ASIDE, partition, f"offset:{record.offset}", encode_set_aside(entry))
+        self.append([aside, *self._progress_records(partition)])
 
-    def question(self, items: Sequence[Item]) -> tuple[Question, list[Item]]:
-        """What to ask about a batch as things are now, and the items that need an answer; the others are finished."""
-        context, question, pending = self.context(), Question(), []
+    def questions(self, items: Sequence[Item]) -> dict[Item, Question]:
+        """What to ask about a batch as things are now; items that need no asking any more are finished."""
+        context, questions = self.context(), {}
         for item in items:
-            outcome = first_question(item.change, WikiView(self.store, item.change.wiki_id), context)
+            outcome = first_question(item.change, self.view(item.change.wiki_id), context)
             if isinstance(outcome, Ask):
-                question |= outcome.question
-                pending.append(item)
+                questions[item] = outcome.question
             else:
                 self._count(item, outcome)
-        return question, pending
+        return questions
 
     # -- settling ----------------------------------------------------------------------------------------------------
 
     def settle(self, items: Sequence[Item], answers: Answers, site: Site) -> list[tuple[Item, Outcome]]:
-        """Decide a batch of one wiki, fold and commit what follows. Items with Ask or Later are not finished."""
+        """Decide a batch of one wiki, or the first part of it; fold and commit what follows.
+
+        Items with Ask or Later are not finished. Those without an outcome have to be settled after this commit.
+        """
         wiki_id, partition = items[0].change.wiki_id, items[0].partition
-        batch = _Batch(partition, WikiView(self.store, wiki_id), Frame(site, self.generation, self.clock()))
+        bots = frozenset(rev_id for item in items if item.change.bot for rev_id in item.change.rev_ids)
+        batch = _Batch(partition, self.view(wiki_id), Frame(site, self.generation, self.clock(), bots))
         outcomes: list[tuple[Item, Outcome]] = []
         with self.store.folding():
             self._rehydrate(batch.view, answers)
             for item in items:
                 outcome = decide(item.change, answers, batch.view, self.context())
                 if isinstance(outcome, Publish):
+                    if batch.redacts_its_own(outcome):
+                        break
                     outcome = self._fold(item, outcome, batch)
                 if isinstance(outcome, Aside):
                     batch.others.append(self._aside_record(item, outcome))
@@ -186,8 +179,10 @@ class Settler:
         counts.upstream_hash += sum(mutation.upstream_sha1 is not None for mutation in batch.mutations)
         closing = self._closing(outcomes)
         offsets = self.append([*batch.published, *batch.others, *closing, *self._progress_records(batch.partition)])
+        now = self.context().now
         for mutation, offset in zip(batch.mutations, offsets, strict=False):
             self.store.publish(mutation, batch.partition, offset)
+            self.recent.note(mutation.wiki_id, mutation.page.page_id or 0, now)
         if batch.mutations:
             self.store.advance(batch.partition, offsets[len(batch.mutations) - 1] + 1)
 
@@ -234,9 +229,7 @@ class Settler:
 
     def replay(self, changes: Sequence[Change]) -> None:
         """Append changes that were set aside anew, each to close the entry it was set aside as."""
-        for change in changes:
-            again = replayed(change, str(uuid4()), self.clock())
-            self.append([change_record(again, self.partitions)])
+        self.append([change_record(replayed(change, str(uuid4()), self.clock()), len(self.progress)) for change in changes])
 
     def flush(self) -> None:
         """Commit the progress of partitions where something was finished without a mutation."""
@@ -300,8 +293,18 @@ class Settler:
             case Aside(reason):
                 counts.set_aside[reason] += 1
         counts.by_hand += change.source.stream in BY_HAND
-        opened = isinstance(outcome, Aside)
-        if opened != bool(change.replay_of):  # a replay that fails leaves open what it was to close
-            progress.open_set_asides[change.wiki_id] += 1 if opened else -1
+        self._open_or_close(item, opened=isinstance(outcome, Aside))
         progress.finish(item.offset)
         self._dirty.add(item.partition)
+        self.told(change, outcome)
+
+    def _open_or_close(self, item: Item, *, opened: bool) -> None:
+        """Keep account of what stands set aside. A replay that fails leaves open what it was to close; one may come twice."""
+        change, keys = item.change, self.open[item.partition]
+        count = self.progress[item.partition].open_set_asides
+        key = change.replay_of or change.change_id
+        if opened and key not in keys:
+            keys[key] = change.wiki_id
+            count[change.wiki_id] += 1
+        elif not opened and change.replay_of and keys.pop(key, None):
+            count[change.wiki_id] -= 1

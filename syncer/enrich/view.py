@@ -1,0 +1,73 @@
+"""A wiki's pages as decisions see them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from syncer.model import PageState, Visibility
+    from syncer.store import Store
+
+
+@dataclass(slots=True)
+class Recent:
+    """When pages were published of last, kept for ``horizon`` seconds. Times are in seconds since the epoch.
+
+    What was before ``since`` is not known: it may have been just before.
+    """
+
+    horizon: float
+    since: float
+    _at: OrderedDict[tuple[str, int], float] = field(default_factory=OrderedDict)
+
+    def note(self, wiki_id: str, page_id: int, now: float) -> None:
+        """Something is published of a page now."""
+        self._at[wiki_id, page_id] = now
+        self._at.move_to_end((wiki_id, page_id))
+        while next(iter(self._at.values())) < now - self.horizon:
+            self._at.popitem(last=False)
+
+    def at(self, wiki_id: str, page_id: int) -> float:
+        """When something was, or a later time."""
+        return self._at.get((wiki_id, page_id), self.since)
+
+
+@dataclass(frozen=True, slots=True)
+class WikiView:
+    """One wiki's pages in the store; see :class:`syncer.decide.View`."""
+
+    store: Store
+    recent: Recent
+    wiki_id: str
+
+    def page(self, page_id: int) -> PageState | None:
+        """The page of that id."""
+        return self.store.page(self.wiki_id, page_id)
+
+    def page_at(self, title: str) -> PageState | None:
+        """The live page that holds a title."""
+        return self.store.page_at(self.wiki_id, title)
+
+    def was_at(self, title: str) -> bool:
+        """Whether a page last seen there is known to be gone."""
+        return self.store.was_at(self.wiki_id, title)
+
+    def has_text(self, page_id: int) -> bool:
+        """Whether its text is at hand."""
+        return self.store.has_text(self.wiki_id, page_id)
+
+    def hidden(self, rev_ids: Iterable[int]) -> Mapping[int, Visibility]:
+        """Those of the revisions of which something is hidden."""
+        return self.store.hidden(self.wiki_id, rev_ids)
+
+    def settled_at(self, page_id: int) -> float:
+        """When something was last published of the page."""
+        return self.recent.at(self.wiki_id, page_id)
+
+    def recall(self, rev_id: int) -> tuple[tuple[int, int], ...]:
+        """Which published records hold a revision."""
+        return self.store.recall(self.wiki_id, rev_id)
