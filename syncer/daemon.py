@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import socket
 import time
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections import deque
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -30,7 +30,7 @@ from syncer.journal import open_journal
 from syncer.outcome import Aside, Publish, Skip
 from syncer.status import read_status
 from syncer.store import Store
-from syncer.tasks import together, unless
+from syncer.tasks import stopping, together, unless, until_stopped
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 log = structlog.get_logger()
 
-DEADLINE = 25.0  # seconds for the end: systemd and orchestrators kill after 30 or 90
 LOOK_EVERY = 0.25  # seconds between looks at whether all is idle
 MINUTE = 60.0
 
@@ -52,13 +51,21 @@ class Meter:
     """The API as enrich sees it, with every request counted. ``starts``: of the last minute, seconds of the steady clock."""
 
     api: WikiApi
-    starts: list[float] = field(default_factory=list)
+    starts: deque[float] = field(default_factory=deque)
+
+    def start(self) -> None:
+        """Note that a request starts now."""
+        self.starts.append(time.monotonic())
+        self._forget()
 
     def budget(self, per_minute: int) -> dict[str, int]:
         """How much of the budget the last minute used."""
-        since = time.monotonic() - MINUTE
-        self.starts = [at for at in self.starts if at > since]
+        self._forget()
         return {"requests_last_minute": len(self.starts), "requests_per_minute": per_minute}
+
+    def _forget(self) -> None:
+        while self.starts and self.starts[0] <= time.monotonic() - MINUTE:
+            self.starts.popleft()
 
     async def revisions(self, wiki_id: str, domain: str, rev_ids: Sequence[int]) -> Answer:
         """Ask for revisions by id."""
@@ -88,23 +95,20 @@ class Meter:
         return answer
 
 
-async def run(
-    settings: Settings, *, ingest: bool = True, enrich: bool = True, until_idle: float | None = None, announce: bool = True
-) -> None:
+async def run(settings: Settings, *, ingest: bool = True, enrich: bool = True, until_idle: float | None = None) -> None:
     """Run the hub, or one stage of it, until a signal or until idle. Raises Stop errors."""
     check(settings)
     stop = asyncio.Event()
     async with AsyncExitStack() as stack:
         hub = await _open(settings, stack, ingest=ingest, enrich=enrich)
-        stack.enter_context(_signals(stop))
+        stack.enter_context(stopping(stop, lambda: _notify("STOPPING=1")))
         address = await stack.enter_async_context(ops.serving(settings.ops, hub.status, hub.unready))
         log.info("the hub runs", stages=hub.stages, ops=address, journal=settings.journal.url)
         work = hub.work(stop)
         if until_idle is not None:
             work.append(hub.stop_when_idle(stop, until_idle))
-        if announce:
-            stack.enter_context(_notifying())
-        await _until_stopped(work, stop)
+        stack.enter_context(_notifying())
+        await until_stopped(together(*work), stop)
     log.info("the hub stops")
 
 
@@ -168,6 +172,9 @@ async def _open(settings: Settings, stack: AsyncExitStack, *, ingest: bool, enri
     journal = await open_journal(settings.journal)
     stack.push_async_callback(journal.close)
     hub = Hub(settings, lambda: read_status(journal))
+    for name, wanted in (("ingest", ingest), ("enrich-0", enrich)):
+        if wanted:
+            await journal.own(name)  # the stage takes it over; a second hub ends here, before it opens anything else
     if ingest:
         hub.ingest = Ingest(journal, Feed(settings.feed, user_agent(settings.contact)), Scope(settings.wiki), settings.feed)
     if enrich:
@@ -188,7 +195,7 @@ def _counted(hub: Hub) -> Callable[[str], Awaitable[None]]:
     async def turn(wiki_id: str) -> None:
         if hub.enrich and hub.meter:
             await hub.enrich.turn(wiki_id)
-            hub.meter.starts.append(time.monotonic())
+            hub.meter.start()
 
     return turn
 
@@ -205,46 +212,6 @@ def _quantiles(delays: list[float]) -> dict[str, float | int | None]:
     ordered = sorted(delays)
     at = {share: round(ordered[int(share * (len(ordered) - 1))], 2) if ordered else None for share in (0.5, 0.99)}
     return {"changes": len(ordered), "median_seconds": at[0.5], "p99_seconds": at[0.99]}
-
-
-async def _until_stopped(work: list[Coroutine[Any, Any, None]], stop: asyncio.Event) -> None:
-    """Run until everything has ended; from ``stop`` on, no longer than the deadline."""
-    running = asyncio.ensure_future(together(*work))
-    stopped = asyncio.ensure_future(stop.wait())
-    try:
-        await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        stop.set()
-        done, _ = await asyncio.wait({running}, timeout=DEADLINE)
-        if done:
-            running.result()
-        else:
-            log.warning("not everything could be finished in time; the next start goes on from what is committed")
-    finally:
-        stopped.cancel()
-        running.cancel()
-        await asyncio.gather(running, stopped, return_exceptions=True)
-
-
-@contextmanager
-def _signals(stop: asyncio.Event) -> Iterator[None]:
-    """The first SIGTERM or SIGINT asks for the end, the second is the end."""
-    loop = asyncio.get_running_loop()
-
-    def asked(number: int) -> None:
-        if stop.is_set():
-            os._exit(128 + number)
-        log.info("asked to stop", signal=signal.Signals(number).name)
-        _notify("STOPPING=1")
-        stop.set()
-
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    for number in numbers:
-        loop.add_signal_handler(number, asked, number)
-    try:
-        yield
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)
 
 
 @contextmanager
@@ -267,9 +234,9 @@ async def _watchdog(every: float) -> None:
 
 
 def _notify(state: str) -> None:
-    """The sd_notify protocol: a datagram to the socket that the service manager named, if it named one."""
+    """The sd_notify protocol: a datagram to the socket that the service manager named, if it named one and still listens."""
     if path := os.environ.get("NOTIFY_SOCKET"):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
             channel.sendto(state.encode(), "\0" + path[1:] if path.startswith("@") else path)
 
 

@@ -1,12 +1,21 @@
-"""Coroutines that live and fall together."""
+"""Coroutines that live and fall together, and how a process is asked to end."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine, Iterator
+
+log = structlog.get_logger()
+
+DEADLINE = 25.0  # seconds for the end: systemd and orchestrators kill after 30 or 90
 
 
 async def together(*work: Coroutine[Any, Any, None]) -> None:
@@ -28,3 +37,44 @@ async def unless(event: asyncio.Event, seconds: float) -> None:
         await asyncio.wait_for(event.wait(), seconds)
     except TimeoutError:
         return
+
+
+async def until_stopped(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> None:
+    """Run until it has ended; from ``stop`` on, no longer than the deadline."""
+    running = asyncio.ensure_future(work)
+    stopped = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stop.set()
+        done, _ = await asyncio.wait({running}, timeout=DEADLINE)
+        if done:
+            running.result()
+        else:
+            log.warning("not everything could be finished in time; the next start goes on from what is committed")
+    finally:
+        stopped.cancel()
+        running.cancel()
+        await asyncio.gather(running, stopped, return_exceptions=True)
+
+
+@contextmanager
+def stopping(stop: asyncio.Event, told: Callable[[], None] | None = None) -> Iterator[None]:
+    """The first SIGTERM or SIGINT asks for the end, and ``told`` says so; the second is the end."""
+    loop = asyncio.get_running_loop()
+
+    def asked(number: int) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+        log.info("asked to stop", signal=signal.Signals(number).name)
+        if told:
+            told()
+
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    for number in numbers:
+        loop.add_signal_handler(number, asked, number)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)

@@ -7,13 +7,15 @@ owner, 69 a dependency refuses for good, 78 configuration. Results go to stdout,
 from __future__ import annotations
 
 import asyncio
+import errno
 import importlib
 import os
 import sys
 from dataclasses import dataclass, field
+from enum import StrEnum
 from importlib.metadata import version as installed_version
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import orjson
 import typer
@@ -29,10 +31,29 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="syncer", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
 )
+
+
+class _Output(Console):
+    """Where results go. Whoever reads them may have seen enough."""
+
+    def on_broken_pipe(self) -> None:
+        """Rich would call that a failure."""
+        enough()
+
+
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
-stdout = Console(highlight=False, soft_wrap=True)
+stdout = _Output(highlight=False, soft_wrap=True)
 
 UNAVAILABLE = 75  # a finite job that would have to wait for something that is away (EX_TEMPFAIL)
+
+
+class LogLevel(StrEnum):
+    """From which level on something is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
 
 
 @dataclass(slots=True)
@@ -41,7 +62,7 @@ class Options:
 
     path: Path | None = None
     flags: dict[str, Any] = field(default_factory=dict)
-    log_level: str | None = None
+    log_level: LogLevel | None = None
     log_json: bool | None = None
 
     def settings(self, *, log_level: str = "info") -> config.Settings:
@@ -61,7 +82,7 @@ def _before(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, as in --set feed.rewind=10; repeatable.")
     ] = None,
     contact: Annotated[str | None, typer.Option(help="Address or URL that Wikimedia can reach you at.")] = None,
-    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+    log_level: Annotated[LogLevel | None, typer.Option(help="Log from this level on.")] = None,
     log_json: Annotated[
         bool | None, typer.Option("--log-json/--log-text", help="Log JSON lines (default: not on a terminal).")
     ] = None,
@@ -96,8 +117,27 @@ def run_async(work: Coroutine[Any, Any, int | None]) -> int:
 
 
 def print_json(value: object) -> None:
-    """Write one JSON line to stdout, flushed: somebody may be reading as we go."""
-    sys.stdout.buffer.write(orjson.dumps(value, default=str, option=orjson.OPT_APPEND_NEWLINE))
+    """Write one JSON line to stdout."""
+    write(orjson.dumps(value, default=str, option=orjson.OPT_APPEND_NEWLINE))
+
+
+def write(data: bytes) -> None:
+    """Write to stdout, byte for byte. Ends the program, and well, where nobody reads it any more."""
+    try:
+        sys.stdout.buffer.write(data)
+    except BrokenPipeError:
+        enough()
+
+
+def enough() -> NoReturn:
+    """End the program, and well: whoever read its output has seen enough."""
+    _write_no_more()
+    raise typer.Exit(0)
+
+
+def _write_no_more() -> None:
+    """Let nothing come of what is still to be written: Python would try again at its end, and fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def main() -> None:
@@ -108,22 +148,33 @@ def main() -> None:
         sys.stdout.flush()
     except typer.Exit as error:
         code = error.exit_code
-    except typer.Abort:
-        code = 130
-    except KeyboardInterrupt:
+    except (typer.Abort, KeyboardInterrupt):
         code = 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _write_no_more()
         code = 0
     except SyncerError as error:
         _complain(error)
         code = error.exit_code if isinstance(error, Stop) else UNAVAILABLE if isinstance(error, Retry) else 1
     except Exception as error:
-        if not hasattr(error, "format_message"):  # a usage error of the parser has it
+        if hasattr(error, "format_message"):  # a usage error of the parser has it
+            _misused(error)
+            code = 2
+        elif isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            _write_no_more()
+            _complain(SyncerError(str(error)))
+            code = 1
+        else:
             raise
-        stderr.print(f"[red]error:[/] {escape(error.format_message())}")
-        code = 2
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _misused(error: Any) -> None:
+    """Say what is wrong with the arguments; where there are none, what there could be."""
+    nothing = type(error).__name__ == "NoArgsIsHelpError"
+    stderr.print(escape(error.format_message()) if nothing else f"[red]error:[/] {escape(error.format_message())}")
+    if not nothing and error.ctx:
+        stderr.print(f"[yellow]hint:[/] {escape(error.ctx.command_path)} --help")
 
 
 def _complain(error: SyncerError) -> None:

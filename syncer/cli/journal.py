@@ -30,8 +30,9 @@ def read(
 async def _read(settings: Settings, topic: Topic, wiki: str | None) -> None:
     source = await open_journal(settings.journal)
     try:
-        for partition in range(partitions_of(topic, source.partitions)):
-            offset, end = await source.bounds(topic, partition)
+        bounds = [await source.bounds(topic, partition) for partition in range(partitions_of(topic, source.partitions))]
+        for partition, (start, end) in enumerate(bounds):
+            offset = start
             while offset < end:
                 records = await source.read(topic, partition, offset)
                 for record in records:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-from contextlib import asynccontextmanager
+import os
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import structlog
@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.progress import track
 
 from syncer import sqlite
-from syncer.cli import app, needs, options, print_json, run_async, stderr, stdout
+from syncer.cli import app, needs, options, print_json, run_async, stderr, stdout, write
 from syncer.errors import Misconfigured
 from syncer.journal import open_journal
 from syncer.mirror import Mirror
@@ -21,9 +21,10 @@ from syncer.mirror.reading import export as export_pages
 from syncer.mirror.reading import page_line
 from syncer.mirror.reading import verify as verify_pages
 from syncer.store import Store
+from syncer.tasks import stopping, until_stopped
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from syncer.config import Settings
     from syncer.mirror import Healer
@@ -38,7 +39,7 @@ Wiki = Annotated[str | None, typer.Option(help="Only this wiki id.")]
 
 @mirror.command()
 def follow(
-    until_idle: Annotated[float | None, typer.Option(help="End after this many seconds at the journal's end.")] = None,
+    until_idle: Annotated[float | None, typer.Option(min=0.1, help="End after this many seconds at the journal's end.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Say at the end, as JSON, what was done.")] = False,
 ) -> None:
     """Subscribe to the mutations and apply them, for ever or until idle."""
@@ -47,22 +48,22 @@ def follow(
 
 async def _follow(settings: Settings, until_idle: float | None, *, json: bool) -> None:
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    journal, store = await open_journal(settings.journal), _open(settings)
-    try:
-        async with _healer(settings) as heal:
-            follower = Mirror(journal, store, settings.mirror, heal)
-            await follower.run(stop, until_idle)
+    async with AsyncExitStack() as stack:
+        stack.enter_context(stopping(stop))
+        path = sqlite.expand(settings.mirror.path)
+        stack.callback(os.close, sqlite.lock(path.with_name(f"{path.name}.lock"), f"following with {path}"))
+        journal = await open_journal(settings.journal)
+        stack.push_async_callback(journal.close)
+        store = stack.enter_context(closing(Store(path)))
+        heal = await stack.enter_async_context(_healer(settings))
+        follower = Mirror(journal, store, settings.mirror, heal)
+        await until_stopped(follower.run(stop, until_idle), stop)
         tally = follower.tally
         done = {
             "applied": dict(tally.applied), "left_alone": tally.left_alone, "diverged": dict(tally.diverged),
             "healed": tally.healed, "pages_diverged": len(store.diverged()),
         }  # fmt: skip
         print_json(done) if json else log.info("the mirror stops", **done)
-    finally:
-        store.close()
-        await journal.close()
 
 
 @asynccontextmanager
@@ -96,8 +97,11 @@ async def _api(settings: Settings) -> AsyncIterator[Any]:
         yield api
 
 
-def _open(settings: Settings) -> Store:
-    return Store(sqlite.expand(settings.mirror.path))
+@contextmanager
+def _reading(settings: Settings) -> Iterator[Store]:
+    """The mirror as it is at one moment, whoever is following with it."""
+    with closing(Store(sqlite.expand(settings.mirror.path))) as store, store.reading():
+        yield store
 
 
 @mirror.command()
@@ -107,19 +111,19 @@ def get(
     json: Annotated[bool, typer.Option("--json", help="The page with its facts and attribution, not only the text.")] = False,
 ) -> None:
     """Print a page of the mirror."""
-    store = _open(options.settings(log_level="warning"))
-    state = store.page_at(wiki, page) or (store.page(wiki, int(page)) if page.isdecimal() else None)
-    if state is None or not state.live:
-        stderr.print(f"[red]error:[/] the mirror has no page {escape(page)} of {escape(wiki)}")
-        raise typer.Exit(1)
+    with _reading(options.settings(log_level="warning")) as store:
+        state = store.page_at(wiki, page) or (store.page(wiki, int(page)) if page.isdecimal() else None)
+        if state is None or not state.live:
+            stderr.print(f"[red]error:[/] the mirror has no page {escape(page)} of {escape(wiki)}")
+            raise typer.Exit(1)
+        line, text = page_line(store, wiki, state), store.text(wiki, state.page_id)
     if json:
-        print_json({**page_line(store, wiki, state), "attribution": state.attribution})
-        return
-    text = store.text(wiki, state.page_id)
-    if text is None:
+        print_json({**line, "attribution": state.attribution})
+    elif text is not None:
+        write(text)
+    else:
         stderr.print(f"[red]error:[/] the text of {escape(page)} is hidden or diverged")
         raise typer.Exit(1)
-    stdout.file.write(text.decode())
 
 
 @mirror.command()
@@ -128,9 +132,9 @@ def export(
     json: Annotated[bool, typer.Option("--json", help="JSON lines; that is the only form there is.")] = True,  # noqa: ARG001
 ) -> None:
     """Write a JSON line a page."""
-    store = _open(options.settings(log_level="warning"))
-    for line in export_pages(store, wiki):
-        print_json(line)
+    with _reading(options.settings(log_level="warning")) as store:
+        for line in export_pages(store, wiki):
+            print_json(line)
 
 
 @mirror.command()
@@ -141,11 +145,11 @@ def verify(
 ) -> None:
     """Hash every text again; exit 1 if one is not what was announced."""
     settings = options.settings(log_level="warning")
-    store = _open(settings)
-    total = sum(1 for _ in store.pages(wiki))
-    found = verify_pages(store, wiki)
-    faults = [fault for fault in track(found, "verifying", total, console=stderr, disable=not stderr.is_terminal) if fault]
-    compared = run_compare(settings, store, wiki, against_api) if against_api else {}
+    with _reading(settings) as store:
+        total = sum(1 for _ in store.pages(wiki))
+        found = verify_pages(store, wiki)
+        faults = [fault for fault in track(found, "verifying", total, console=stderr, disable=not stderr.is_terminal) if fault]
+        compared = run_compare(settings, store, wiki, against_api) if against_api else {}
     if json:
         print_json({"pages": total, "faults": faults, "against_api": compared or None})
     else:

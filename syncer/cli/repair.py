@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated
 from uuid import uuid4
 
@@ -33,37 +34,35 @@ def repair(
 
 
 async def _repair(settings: Settings, wiki: str, domain: str | None, pages: Sequence[str]) -> None:
-    wiki_id, domain = (wiki, domain) if domain else _known(settings, wiki)
+    with closing(Store(sqlite.expand(settings.store.path), settings.store.max_bytes)) as store:
+        wiki_id, domain = (wiki, domain) if domain else _known(store, wiki)
+        changes = [_change(store, wiki_id, domain, page) for page in pages]
     journal = await open_journal(settings.journal)
     try:
-        for page in pages:
-            change = _change(wiki_id, domain, page)
+        for change in changes:
             await journal.append(change_record(change, journal.partitions))
     finally:
         await journal.close()
     stdout.print(f"{len(pages)} appended to be read again")
 
 
-def _known(settings: Settings, wiki: str) -> tuple[str, str]:
+def _known(store: Store, wiki: str) -> tuple[str, str]:
     """The wiki's id and domain, from the hub's store."""
-    store = Store(sqlite.expand(settings.store.path), settings.store.max_bytes)
-    try:
-        known = store.wikis()
-    finally:
-        store.close()
-    for wiki_id, domain in known.items():
+    for wiki_id, domain in store.wikis().items():
         if wiki in {wiki_id, domain}:
             return wiki_id, domain
     raise Misconfigured(f"the hub has published nothing of {wiki} yet", hint=f"syncer repair {wiki} PAGE... --domain DOMAIN")
 
 
-def _change(wiki_id: str, domain: str, page: str) -> Change:
-    now = now_iso()
+def _change(store: Store, wiki_id: str, domain: str, page: str) -> Change:
+    """Digits are a page id, unless there is a page of that title."""
+    now, title = now_iso(), page.replace("_", " ")
+    by_id = page.isdecimal() and store.page_at(wiki_id, title) is None
     return Change(
         wiki_id=wiki_id,
         domain=domain,
         cause=Cause.REPAIR,
         source=Source("repair", str(uuid4()), now, now),
-        titles=() if page.isdecimal() else (page.replace("_", " "),),
-        page_ids=(int(page),) if page.isdecimal() else (),
+        titles=() if by_id else (title,),
+        page_ids=(int(page),) if by_id else (),
     )

@@ -9,7 +9,7 @@ import typer
 from syncer.cli import app, needs, options, run_async
 
 UntilIdle = Annotated[
-    float | None, typer.Option(help="End when the feed is connected and for so many seconds there was nothing to do.")
+    float | None, typer.Option(min=0.1, help="End when the feed is connected and for so many seconds there was nothing to do.")
 ]
 
 

@@ -83,8 +83,8 @@ async def test_what_was_appended_is_what_has_an_outcome_and_what_is_queued(journ
     assert (told["appended"], told["queued"], told["balanced"]) == (7, 7, True)
     hub.progress.open_set_asides["wiki0"] += 1
     await hub.finish(
-        0, 1, 3, 4, published=1, merged=1, skipped=Counter(namespace=1), set_aside=Counter(no_answer=1), mutations=Counter(patch=2),
-        upstream_hash=1,
+        0, 1, 3, 4, published=1, merged=1, skipped=Counter(namespace=1), set_aside=Counter(no_answer=1),
+        mutations=Counter(patch=2), upstream_hash=1,
     )  # fmt: skip
     told = await read_status(journal)
     assert (told["appended"], told["queued"], told["balanced"]) == (7, 3, True)
