@@ -42,6 +42,8 @@ from syncer.tasks import unless
 from syncer.telemetry import FEED_CONNECTED, FEED_EVENTS, FEED_LAG, FEED_QUIET
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from syncer.config import FeedSettings
     from syncer.feed import Batch, Feed, Scope
     from syncer.feed.event import SkipReason
@@ -56,7 +58,7 @@ MARK_EVERY = 60.0  # seconds
 RETENTION = 7 * 86_400_000  # milliseconds of feed that are sure to be there (PROTOCOL 8)
 GAPS_KEPT = 100
 DISORDER = 60_000  # milliseconds by which the order of appending may differ from that of the events' times
-TAIL_STEP = 1000  # records of a partition that are looked at first
+TAIL_STEP = 1000  # offsets that are gone back at first
 
 
 class Ingest:
@@ -145,6 +147,7 @@ class _Session:
     skipped: dict[str, int] = field(default_factory=dict)
     set_aside: dict[str, int] = field(default_factory=dict)
     gaps: list[tuple[str | None, str]] = field(default_factory=list)
+    complete: int | None = None  # the feed's complete time as of the position: by now the feed may have more in hand
     reached: int = 0  # the largest timestamp so far
     told: set[str] = field(default_factory=set)  # reasons for setting aside that the log has heard of
     noted_at: float = field(default_factory=time.monotonic)
@@ -193,13 +196,13 @@ class _Session:
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         if batch.events and (first := min(event.at for event in batch.events)) - self.reached > RETENTION:
             self._gap(iso(self.reached), iso(first))
-        self.reached = max(self.reached, *batch.position.timestamps.values())
+        self.reached = max((self.reached, *batch.position.timestamps.values()))
         for event in batch.events:
             self._settle(self.sift.judge(event, now))
         for block in batch.rejected:
             self._settle(self.sift.rejected(block, self.reached, now))
-        self.position = batch.position
-        self.memory.forget(batch.position.timestamps, self.feed.feed_time())
+        self.position, self.complete = batch.position, self.feed.feed_time()
+        self.memory.forget(batch.position.timestamps, self.complete)
         FEED_LAG.set(time.time() - self.reached / 1000)
 
     def _settle(self, verdict: Change | SkipReason | Unfit) -> None:
@@ -248,11 +251,10 @@ class _Session:
         if time.monotonic() < self.mark_at:
             return []
         self.mark_at = time.monotonic() + MARK_EVERY
-        complete = self.feed.feed_time()
-        if complete is None or complete <= self.mark:
+        if self.complete is None or self.complete <= self.mark:
             return []
-        self.mark = complete
-        value = encode_mark(iso(complete))
+        self.mark = self.complete
+        value = encode_mark(iso(self.complete))
         return [Record(Topic.CHANGES, partition, MARK_KEY, value) for partition in range(self.journal.partitions)]
 
 
@@ -263,30 +265,31 @@ async def _recall(journal: Journal, position: Position, memory: Memory) -> int:
         return 0
     mark, back_to = 0, min(timestamps.values()) - memory.rewind - DISORDER
     for partition in range(journal.partitions):
-        for record in await _tail(journal, Topic.CHANGES, partition, back_to):
+        async for record in _tail(journal, Topic.CHANGES, partition, back_to):
             if record.key == MARK_KEY:
                 mark = max(mark, milliseconds(decode_mark(record.value)))
             else:
                 memory.recall(decode_change(record.value), timestamps)
-    for record in await _tail(journal, Topic.SET_ASIDE, journal.partitions, back_to):
+    async for record in _tail(journal, Topic.SET_ASIDE, journal.partitions, back_to):
         memory.recall_key(record.key, timestamps)
     memory.forget(timestamps, None)
     return mark
 
 
-async def _tail(journal: Journal, topic: Topic, partition: int, back_to: int) -> list[Stored]:
-    """The records at the end of a partition, at least those of events after ``back_to``, but not many more than memory holds."""
+async def _tail(journal: Journal, topic: Topic, partition: int, back_to: int) -> AsyncIterator[Stored]:
+    """The records at the end of a partition: those of events after ``back_to``, but no more than memory can hold."""
     start, end = await journal.bounds(topic, partition)
     step = TAIL_STEP
-    while True:
-        records: list[Stored] = []
-        offset = max(start, end - step)
-        while offset < end and (part := await journal.read(topic, partition, offset)):
-            records += part
-            offset = part[-1].offset + 1
-        if step >= end - start or len(records) >= LIMIT or (records and _time(records[0]) < back_to):
-            return records
-        step *= 4
+    while step < min(end - start, LIMIT):
+        first = await journal.read(topic, partition, end - step, limit=1)
+        if first and _time(first[0]) < back_to:
+            break
+        step *= 2
+    offset = max(start, end - step)
+    while offset < end and (records := await journal.read(topic, partition, offset)):
+        for record in records:
+            yield record
+        offset = records[-1].offset + 1
 
 
 def _time(record: Stored) -> int:
