@@ -82,7 +82,7 @@ class Lab:
         return truth.pages(self.database)
 
     def hidden_revisions(self) -> set[int]:
-        """The revisions whose text nobody may see."""
+        """The revisions whose text nobody may see; those of a deleted page go with it, and the API does not tell of them."""
         return truth.hidden_revisions(self.database)
 
     def compare(self, exported: Iterable[dict[str, Any]], *, namespaces: frozenset[int] | None = None) -> list[Difference]:

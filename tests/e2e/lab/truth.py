@@ -35,7 +35,7 @@ PAGES = """SELECT page_id, page_namespace, page_title, page_is_redirect, page_la
     model_name, content_address FROM page JOIN revision ON rev_id = page_latest
     JOIN slots ON slot_revision_id = rev_id JOIN slot_roles ON role_id = slot_role_id AND role_name = 'main'
     JOIN content ON content_id = slot_content_id JOIN content_models ON model_id = content_model ORDER BY page_id"""
-HIDDEN = """SELECT rev_id FROM revision WHERE rev_deleted & 1 UNION SELECT ar_rev_id FROM archive WHERE ar_deleted & 1"""
+HIDDEN = """SELECT rev_id FROM revision WHERE rev_deleted & 1"""
 COMPARED = ("title", "namespace", "rev_id", "timestamp", "sha1", "content_model", "is_redirect", "text")
 
 
@@ -56,7 +56,7 @@ def pages(database: Path) -> list[dict[str, Any]]:
 
 
 def hidden_revisions(database: Path) -> set[int]:
-    """The revisions whose text is hidden, deleted pages' included."""
+    """The revisions of live pages whose text is hidden."""
     with _open(database) as db:
         return {rev_id for (rev_id,) in db.execute(HIDDEN)}
 
