@@ -251,6 +251,7 @@ class _Session:
         self._tell(queue)
         try:
             await self._see_through(batch)
+            queue.answered()
             self.budget.answered(queue.wiki_id)
             self.outages.answered(queue.wiki_id)
         except Throttled as error:
@@ -275,6 +276,7 @@ class _Session:
     async def _failed(self, batch: Batch, error: WikiUnavailable) -> None:
         """Leave the wiki in peace for a while; if that lasts, take it out of the way."""
         queue, now = batch.queue, asyncio.get_running_loop().time()
+        queue.failed()
         if batch.answers.asked:  # it does answer, now and then
             self.budget.answered(queue.wiki_id)
         known = self.budget.failing_since(queue.wiki_id)

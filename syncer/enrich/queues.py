@@ -35,7 +35,7 @@ class Item:
 
 @dataclass(slots=True)
 class WikiQueue:
-    """One wiki's changes."""
+    """One wiki's changes. ``most`` values are asked for at once: fewer where so many were not answered."""
 
     wiki_id: str
     domain: str
@@ -43,6 +43,7 @@ class WikiQueue:
     delayed: list[tuple[float, int, Item]] = field(default_factory=list)
     in_work: int = 0
     values: int = 0  # of what is waiting
+    most: int = MOST_VALUES
 
     def __len__(self) -> int:
         """How many changes are not finished."""
@@ -78,15 +79,23 @@ class WikiQueue:
         """A batch: as many as fit into one request of revisions, or a suspect alone."""
         batch: list[Item] = []
         values = 0
-        while self.waiting and len(batch) < MOST_VALUES:
+        while self.waiting:
             item = self.waiting[0]
-            if batch and (values + item.values > MOST_VALUES or item.alone or batch[0].alone):
+            if batch and (values + item.values > self.most or item.alone or batch[0].alone):
                 break
             batch.append(self.waiting.popleft())
             values += item.values
         self.values -= values
         self.in_work += len(batch)
         return batch
+
+    def answered(self) -> None:
+        """The wiki answered what was taken."""
+        self.most = MOST_VALUES
+
+    def failed(self) -> None:
+        """It did not: half as much may be easier for it."""
+        self.most = max(self.most // 2, 1)
 
     def drain(self) -> list[Item]:
         """Everything that waits, due or not: the wiki is taken out of the way."""

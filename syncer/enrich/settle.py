@@ -208,12 +208,12 @@ class Settler:
                     mutation = compose(step, item.change, Published(view.page(page_id), text, view.recall), batch.frame)
                     value, headers = encode_mutation(mutation), headers_of(mutation)
                     self.store.fold(mutation)
+                    view.changed()
                     mutations.append(mutation)
                     records.append(Record(Topic.MUTATIONS, batch.partition, key_of(mutation), value, headers))
-        except Unusable as error:
-            return Aside(error.reason, str(error))
-        except Divergence as error:
-            return Aside("diverged", str(error))
+        except (Unusable, Divergence) as error:
+            view.changed()  # back to what it was
+            return Aside(error.reason if isinstance(error, Unusable) else "diverged", str(error))
         batch.mutations += mutations
         batch.published += records
         return publish

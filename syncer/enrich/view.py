@@ -38,19 +38,36 @@ class Recent:
 
 @dataclass(frozen=True, slots=True)
 class WikiView:
-    """One wiki's pages in the store; see :class:`syncer.decide.View`."""
+    """One wiki's pages in the store; see :class:`syncer.decide.View`.
+
+    A decision looks at the same pages again and again: what was read is kept until ``changed`` says that it may not be so any
+    more.
+    """
 
     store: Store
     recent: Recent
     wiki_id: str
+    _pages: dict[int, PageState | None] = field(default_factory=dict)
+    _titles: dict[str, PageState | None] = field(default_factory=dict)
+
+    def changed(self) -> None:
+        """Something was folded."""
+        self._pages.clear()
+        self._titles.clear()
 
     def page(self, page_id: int) -> PageState | None:
         """The page of that id."""
-        return self.store.page(self.wiki_id, page_id)
+        if page_id not in self._pages:
+            self._pages[page_id] = self.store.page(self.wiki_id, page_id)
+        return self._pages[page_id]
 
     def page_at(self, title: str) -> PageState | None:
         """The live page that holds a title."""
-        return self.store.page_at(self.wiki_id, title)
+        if title not in self._titles:
+            state = self._titles[title] = self.store.page_at(self.wiki_id, title)
+            if state:
+                self._pages[state.page_id] = state
+        return self._titles[title]
 
     def was_at(self, title: str) -> bool:
         """Whether a page last seen there is known to be gone."""
