@@ -263,7 +263,10 @@ async def test_a_connection_that_ends_at_once_is_a_failure(failures: list[Retry]
         assert list(map(str, failures)) == ["the connection was closed before anything came"]
 
 
-async def test_the_wait_after_an_ordinary_end_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("then", "bound"), [("close", [(0, 1)]), ("reset", [(0, 1)]), ("hang", [])])
+async def test_the_wait_after_an_ordinary_end_is_short_and_after_a_planned_one_none(
+    then: str, bound: list[tuple[float, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     bounds: list[tuple[float, float]] = []
 
     def uniform(low: float, high: float) -> float:
@@ -271,10 +274,17 @@ async def test_the_wait_after_an_ordinary_end_is_short(monkeypatch: pytest.Monke
         return 0.0
 
     monkeypatch.setattr("random.uniform", uniform)
-    async with reading(streaming(block(T0), then="close")) as (feed, _):
+    async with reading(streaming(block(T0), then=then), connect_for=0.3) as (feed, _):
         for _ in range(4):
             await read(feed)
-        assert bounds == [(0, 1)] * 3
+        assert bounds == bound * 3
+
+
+async def test_the_next_connection_may_name_things_in_another_order(failures: list[Retry]) -> None:
+    async with reading(streaming(block(T0), then="close"), streaming(block(T0, "{}", CODFW))) as (feed, _):
+        assert [event.source for event in (await read(feed)).events] == [EQIAD]
+        batch = await read(feed)
+        assert [event.source for event in batch.events] == [CODFW]
 
 
 # -- no connection ---------------------------------------------------------------------------------------------------------

@@ -157,6 +157,7 @@ def test_an_edit_without_its_revision_is_a_title_to_read(revision: object) -> No
         (log("delete/revision", {"type": "revision", "ids": ["x"], "nfield": 1}), "ids is str"),
         (log("delete/revision", {"type": "revision", "ids": [None], "nfield": 1}), "ids is missing"),
         (page_change("edit", page=None), "page is missing"), (page_change("edit", page={}), "page_id is missing"),
+        (page_change("edit", page={"page_id": 0}), "page_id is int"),
         (page_change("edit", revision={}), "rev_id is missing"), (page_change("edit", revision=[]), "revision is list"),
         (page_change("visibility_change"), "is_content_visible is missing"), (page_change(7), "page_change_kind is int"),  # type: ignore[arg-type]
         (page_change("move", prior_state={"page": 7}), "page is int"),

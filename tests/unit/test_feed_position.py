@@ -83,11 +83,18 @@ def test_events_of_one_millisecond_come_from_where_the_last_one_did() -> None:
     assert absorb(cursor, *entries) == (CODFW, 1000)
 
 
-def test_a_new_connection_forgets_what_the_ids_before_said() -> None:
+def test_a_new_connection_may_name_things_in_another_order() -> None:
     cursor = Cursor(STREAMS, Position())
-    absorb(cursor, entry(EQIAD, timestamp=1001), entry(CODFW, timestamp=2001))
+    assert absorb(cursor, entry(EQIAD, timestamp=1001), entry(CODFW, offset=5)) == (EQIAD, 1000)
     cursor.connected()
-    assert absorb(cursor, entry(CODFW, offset=5), entry(EQIAD, timestamp=1001)) == (EQIAD, 1000)
+    assert absorb(cursor, entry(CODFW, timestamp=1001), entry(EQIAD, offset=5)) == (CODFW, 1000)
+    assert cursor.position() == Position({EQIAD: 1000, CODFW: 1000})
+
+
+def test_a_topic_of_no_stream_that_is_asked_for_is_not_remembered() -> None:
+    cursor = Cursor(STREAMS, Position())
+    absorb(cursor, entry(CHANGE, timestamp=1001), entry(EQIAD, timestamp=1001))
+    assert cursor.position() == Position({EQIAD: 1000})
 
 
 def test_a_producers_wrong_clock_does_not_move_the_position() -> None:

@@ -98,7 +98,7 @@ def test_a_block_too_long_is_read_past_and_its_beginning_kept() -> None:
 @pytest.mark.parametrize("size", [1, 50, 1000])
 def test_exactly_as_long_as_allowed_is_not_too_long(size: int) -> None:
     for length in (99, 100, 101):
-        stream = b"data: " + b"x" * (length - 6) + b"\n\n"
+        stream = b":\n\n\ndata: " + b"x" * (length - 6) + b"\n\n"
         found = cut(*(stream[at : at + size] for at in range(0, len(stream), size)), max_block=100)
         assert [type(item) for item in found] == [Rejected if length > 100 else Event]
 

@@ -253,6 +253,12 @@ async def test_a_stop_commits_what_was_taken(journal: SqliteJournal, monkeypatch
     assert time.monotonic() - begin < 10
 
 
+async def test_a_stop_commits_what_was_only_counted(journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "NOTE_EVERY", 60.0)
+    await ingested(journal, batch(event(1, type="categorize")))
+    assert (await resume(journal)).skipped == {"categorize": 1}
+
+
 async def test_a_refusal_of_the_feed_stops_after_what_was_taken_is_committed(journal: SqliteJournal) -> None:
     with pytest.raises(Refused):
         async with running(journal, Script(batch(event(1)), Refused("403"))):
@@ -393,6 +399,11 @@ async def test_a_first_start_without_since_is_a_known_gap(journal: SqliteJournal
 
 async def test_a_first_start_with_since_is_none(journal: SqliteJournal) -> None:
     await ingested(journal, batch(event(1)))
+    assert (await resume(journal)).gaps == ()
+
+
+async def test_a_feed_that_goes_on_for_weeks_has_no_gap(journal: SqliteJournal) -> None:
+    await ingested(journal, *(batch(event(day, at=T0 + day * 86_400_000)) for day in range(0, 60, 5)))
     assert (await resume(journal)).gaps == ()
 
 
