@@ -144,7 +144,7 @@ def main() -> None:
     """Run the command line, and turn what goes wrong into a message, a hint and an exit code."""
     importlib.import_module("syncer.cli.verbs")  # they register with the app that is defined here
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="syncer", standalone_mode=False)
         sys.stdout.flush()
     except typer.Exit as error:
         code = error.exit_code

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,10 +20,10 @@ from tests.contract.journals import JOURNALS, PARTITIONS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-    from pathlib import Path
 
     from syncer.config import JournalSettings
 
+ROOT = Path(__file__).resolve().parents[2]
 MIB = 1024 * 1024
 KILLS = 6
 SOON = 5.0  # seconds: what has to happen at once, on a busy machine
@@ -59,7 +60,7 @@ def start(settings: JournalSettings) -> Iterator[Callable[[str], subprocess.Pope
 
     def one(work: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "tests.contract.journal_worker", settings.model_dump_json(), work]
-        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        started.append(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True))
         return started[-1]
 
     yield one
@@ -288,7 +289,9 @@ async def test_while_one_process_owns_another_cannot_but_may_append_single_recor
     journal: Journal, start: Callable[[str], subprocess.Popen[str]]
 ) -> None:
     owner = await journal.own(OWNER)
-    second = await asyncio.to_thread(lambda: subprocess.run(start("own").args, capture_output=True, text=True, check=False))
+    second = await asyncio.to_thread(
+        lambda: subprocess.run(start("own").args, cwd=ROOT, capture_output=True, text=True, check=False)
+    )
     assert second.returncode != 0
     assert "Superseded" in second.stderr
     assert await asyncio.to_thread(start("once").wait, 30) == 0

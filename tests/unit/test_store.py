@@ -31,6 +31,7 @@ from syncer.model import (
 )
 from syncer.store import Divergence, Store
 from syncer.store.seal import unseal
+from tests.command import ROOT
 from tests.mutations import HIDDEN, Pages, moved, sha1
 
 if TYPE_CHECKING:
@@ -767,7 +768,9 @@ def test_killed_between_any_two_steps_data_and_offset_are_of_one_moment(path: Pa
     whole, fatal, done = 0, 0, ""
     while not done:
         fatal += 1
-        run = subprocess.run([sys.executable, "-c", KILLED, str(path), str(fatal)], capture_output=True, text=True, check=False)
+        run = subprocess.run(
+            [sys.executable, "-c", KILLED, str(path), str(fatal)], cwd=ROOT, capture_output=True, text=True, check=False
+        )
         assert run.returncode in (0, -9), run.stderr
         done = run.stdout
         store = opening()
