@@ -57,18 +57,20 @@ class Instant:
         self.texts, self.current = texts, 0
         self.requests = 0
 
-    async def revisions(self, _wiki_id: str, _domain: str, rev_ids: Sequence[int]) -> Answer:
+    async def revisions(self, wiki_id: str, domain: str, rev_ids: Sequence[int]) -> Answer:
         """Answer for revisions."""
         self.requests += 1
         return Answer(pages={rev_id // 2: self._page(rev_id // 2, rev_id % 2) for rev_id in rev_ids})
 
-    async def titles(self, _wiki_id: str, _domain: str, _titles: Sequence[str]) -> Answer:
+    async def titles(self, wiki_id: str, domain: str, titles: Sequence[str]) -> Answer:
         """Never asked."""
-        raise AssertionError
+        raise AssertionError(wiki_id, domain, titles)
 
-    page_ids = titles
+    async def page_ids(self, wiki_id: str, domain: str, page_ids: Sequence[int]) -> Answer:
+        """Never asked."""
+        raise AssertionError(wiki_id, domain, page_ids)
 
-    async def site(self, _wiki_id: str, _domain: str) -> Site:
+    async def site(self, wiki_id: str, domain: str) -> Site:
         """What the wiki says of itself."""
         return SITE
 

@@ -58,9 +58,8 @@ async def main() -> None:
             told, _ = await status.communicate()
     queued, appended = (orjson.loads(told)[name] for name in ("queued", "appended"))
     print(f"{RATE * seconds / took:.0f} actions/s for {took:.0f} s, {appended:,} changes appended, {queued:,} queued at the end")
-    print(
-        f"resident: {samples[0]:.0f} MB at first, {max(samples):.0f} MB at most, {samples[-1]:.0f} MB at the end; limit {LIMIT:.0f} MB"
-    )
+    first, most, last = samples[0], max(samples), samples[-1]
+    print(f"resident: {first:.0f} MB at first, {most:.0f} MB at most, {last:.0f} MB at the end; limit {LIMIT:.0f} MB")
 
 
 def resident(pid: int) -> float:
