@@ -7,7 +7,7 @@ both is forgotten. Beyond ``limit`` the oldest is forgotten too: what then slips
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from typing import TYPE_CHECKING
 
 from syncer.feed.event import NEW_REVISION
@@ -30,7 +30,7 @@ class Memory:
         self.rewind = rewind
         self._limit = limit
         self._events: dict[str, int] = {}  # by how many topic-partitions it is remembered
-        self._order: dict[TopicPartition, deque[tuple[int, str]]] = {}
+        self._order: defaultdict[TopicPartition, deque[tuple[int, str]]] = defaultdict(deque)
         self._revisions: dict[tuple[str, int], int] = {}  # the streams that named it, one bit each
         self._revision_order: deque[tuple[int, tuple[str, int]]] = deque()
         self._bits: dict[str, int] = {}
@@ -43,16 +43,14 @@ class Memory:
         """Whether an event of that id was seen before; from now on it was."""
         if event_id in self._events:
             return True
-        self.remember(event_id, source, at)
+        self._events[event_id] = 1
+        self._order[source].append((at, event_id))
         return False
 
     def remember(self, event_id: str, source: TopicPartition, at: int) -> None:
         """Remember an event that ``source`` delivered, or will deliver again."""
         self._events[event_id] = self._events.get(event_id, 0) + 1
-        order = self._order.get(source)
-        if order is None:
-            order = self._order[source] = deque()
-        order.append((at, event_id))
+        self._order[source].append((at, event_id))
 
     def told_elsewhere(self, wiki_id: str, rev_id: int, stream: str, at: int) -> bool:
         """Whether another stream named this revision and ``stream`` did not, until now: then it is the same change.

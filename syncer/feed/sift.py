@@ -13,18 +13,17 @@ from typing import TYPE_CHECKING
 import orjson
 
 from syncer.feed.decode import bare, decode, digest, identify
-from syncer.feed.event import NEW_REVISION, Aside, AsideReason, Skip, SkipReason
+from syncer.feed.event import NEW_REVISION, Aside, AsideReason, Envelope, Skip, SkipReason
 from syncer.feed.position import NOWHERE
 from syncer.feed.sse import KEPT
+from syncer.model import Change
 from syncer.records import SetAside
 
 if TYPE_CHECKING:
     from syncer.feed.client import Delivered
-    from syncer.feed.event import Envelope
     from syncer.feed.memory import Memory
     from syncer.feed.scope import Scope
     from syncer.feed.sse import Rejected
-    from syncer.model import Change
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,23 +43,24 @@ class Sift:
 
     def judge(self, item: Delivered, received_at: str) -> Change | SkipReason | Unfit:
         """What the event is to us. ``received_at`` is ISO 8601."""
-        envelope = identify(item.data)
+        source, at, data = item
+        envelope = identify(data)
+        if isinstance(envelope, Envelope):
+            if self._memory.seen(envelope.event_id, source, at):
+                return SkipReason.DUPLICATE
+            if not self._scope.wanted(envelope.domain, envelope.wiki_id):
+                return SkipReason.NOT_INCLUDED
+            return self._of_wanted(envelope, at, received_at)
         if isinstance(envelope, Skip):
             return envelope.reason
-        key = digest(item.data) if isinstance(envelope, Aside) else envelope.event_id
-        if self._memory.seen(key, item.source, item.at):
-            return SkipReason.DUPLICATE
-        if isinstance(envelope, Aside):
-            return _unfit(key, envelope, received_at, item.data)
-        if not self._scope.wanted(envelope.domain, envelope.wiki_id):
-            return SkipReason.NOT_INCLUDED
-        return self._of_wanted(envelope, item.at, received_at)
+        key = digest(data)
+        return SkipReason.DUPLICATE if self._memory.seen(key, source, at) else _unfit(key, envelope, received_at, data)
 
     def _of_wanted(self, envelope: Envelope, at: int, received_at: str) -> Change | SkipReason | Unfit:
         outcome = decode(envelope, received_at)
-        if isinstance(outcome, Skip):
-            return outcome.reason
-        if isinstance(outcome, Aside):
+        if not isinstance(outcome, Change):
+            if isinstance(outcome, Skip):
+                return outcome.reason
             return _unfit(envelope.event_id, outcome, received_at, orjson.dumps(bare(envelope.event)))
         new = outcome.cause in NEW_REVISION and bool(outcome.rev_ids)
         if new and self._memory.told_elsewhere(outcome.wiki_id, outcome.rev_ids[0], outcome.source.stream, at):

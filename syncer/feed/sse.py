@@ -110,7 +110,7 @@ class Cutter:
             self._buffer[:] = block[-1:]
 
     def _decode_all(self, blocks: list[bytes], found: list[Event | Rejected]) -> None:
-        if all(len(block) <= self._max_block and block.count(b"\n") < MAX_LINES for block in blocks):
+        if not [block for block in blocks if len(block) > self._max_block or block.count(b"\n") >= MAX_LINES]:
             found += _decode(blocks)
             return
         for padded in blocks:
