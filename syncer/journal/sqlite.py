@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 POLL = 0.05  # seconds between looks for what another process appended
 READ_BYTES = 16 * 1024 * 1024  # a read stops after this many bytes of values: memory stays bounded
-PACK_FROM = 512  # bytes; below this zstd gains nothing
+PACK_FROM = 1024  # bytes; below this zstd gains little, and a change has less
 TRIM_AT_ONCE = 1000  # records removed in one transaction, so that a writer waits for milliseconds only
 SPARE = 0.1  # share of the file that may be free: what is appended next fills it again
 VACUUM_AT_ONCE = 500  # pages of 4 KiB given back in one transaction: 0.1 s
@@ -61,6 +61,8 @@ class SqliteJournal:
         self._retention: Retention = settings.retention
         self._writing = ThreadPoolExecutor(1, "journal-write")
         self._reading = ThreadPoolExecutor(1, "journal-read")
+        self._pack = zstandard.ZstdCompressor(level=1)
+        self._unpack = zstandard.ZstdDecompressor()
         self._locks: dict[str, int] = {}
         self._appended = asyncio.Event()
         self._seen_version = -1
@@ -121,23 +123,35 @@ class SqliteJournal:
 
     def _commit(self, records: Sequence[Record], owner: tuple[str, int] | None) -> list[int]:
         db, now = self._writer, time.time()
-        rows = [(record, *_pack(record.value)) for record in records]
-        used: dict[Topic, int] = {}
-        offsets: list[int] = []
+        offsets = [0] * len(records)
+        places: dict[Topic, list[int]] = {}
+        for place, record in enumerate(records):
+            places.setdefault(record.topic, []).append(place)
+        rows = [self._row(record, now) for record in records]
         with sqlite.transaction(db):
             if owner and db.execute("SELECT epoch FROM owners WHERE name = ?", owner[:1]).fetchone() != owner[1:]:
                 raise Superseded(f"another process has become the owner '{owner[0]}' of {self._path}")
-            for record, value, packed in rows:
-                table = record.topic
-                if table in COMPACTED:
-                    db.execute(f'DELETE FROM "{table}" WHERE part = ? AND key = ?', (record.partition, record.key))  # noqa: S608 - an enum
-                else:
-                    used[table] = used.get(table, 0) + len(value)
-                row = (record.partition, record.key, orjson.dumps(dict(record.headers)), value, packed, now)
-                cursor = db.execute(f'INSERT INTO "{table}" VALUES (NULL, ?, ?, ?, ?, ?, ?)', row)  # noqa: S608 - an enum
-                offsets.append(cursor.lastrowid or 0)
-            _count(db, used)
+            for topic, own in places.items():
+                last = db.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (topic,)).fetchone()
+                for offset, place in enumerate(own, last[0] + 1 if last else 1):
+                    offsets[place] = offset
+                if topic in COMPACTED:
+                    db.executemany(f'DELETE FROM "{topic}" WHERE part = ? AND key = ?', (rows[place][:2] for place in own))  # noqa: S608 - an enum
+                db.executemany(
+                    f'INSERT INTO "{topic}" VALUES (?, ?, ?, ?, ?, ?, ?)',  # noqa: S608 - an enum
+                    ((offsets[place], *rows[place]) for place in own),
+                )
+            _count(
+                db, {topic: sum(len(rows[place][3]) for place in own) for topic, own in places.items() if topic not in COMPACTED}
+            )
         return offsets
+
+    def _row(self, record: Record, now: float) -> tuple[int, str, bytes, bytes, bool, float]:
+        """A record as it is stored, but for its offset: partition, key, headers, value, whether the value is packed, time."""
+        value, headers = record.value, orjson.dumps(record.headers)
+        if packed := len(value) >= PACK_FROM:
+            value = self._pack.compress(value)
+        return record.partition, record.key, headers, value, packed, now
 
     async def read(self, topic: Topic, partition: int, offset: int, *, limit: int = 1000) -> list[Stored]:
         """See :meth:`Journal.read`."""
@@ -157,7 +171,7 @@ class SqliteJournal:
                 hint="the journal was cut by retention, or is not the one this reader followed; start the reader anew",
             )
         for at, key, headers, value, packed, appended_at in self._reader.execute(query, (partition, offset, limit)):
-            plain = zstandard.decompress(value) if packed else value
+            plain = self._unpack.decompress(value) if packed else value
             records.append(Stored(at, key, plain, orjson.loads(headers), appended_at))
             size += len(plain)
             if size >= READ_BYTES:
@@ -276,11 +290,6 @@ class SqliteOwner:
     async def append(self, records: Sequence[Record]) -> list[int]:
         """Append all or none; see :meth:`syncer.journal.Owner.append`. A local commit is never of unknown outcome."""
         return await self._journal.commit(records, self._owner)
-
-
-def _pack(value: bytes) -> tuple[bytes, bool]:
-    """A value as it is stored, and whether it is packed."""
-    return (zstandard.compress(value, 1), True) if len(value) >= PACK_FROM else (value, False)
 
 
 def _count(db: sqlite.Connection, used: dict[Topic, int]) -> None:
