@@ -1,132 +1,44 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
-import json
 import time
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
 import pytest
-from aiohttp import web
 from structlog.testing import capture_logs
 
 from syncer.config import FeedSettings
 from syncer.demo.actions import Workload
 from syncer.demo.farm import Farm
 from syncer.demo.server import serve
-from syncer.errors import FeedUnavailable, Misconfigured, Refused, Retry
-from syncer.feed import Batch, Delivered, Feed
+from syncer.feed import Delivered, Feed
 from syncer.feed.position import iso, milliseconds
 from syncer.feed.sse import Rejected
-from syncer.feed.trouble import Trouble
 from syncer.feed.vitals import QUIET_AFTER
 from syncer.model import Position
+from tests.feed_server import (
+    CODFW,
+    EQIAD,
+    PAGES,
+    PATIENCE,
+    T0,
+    answering,
+    block,
+    read,
+    reading,
+    streaming,
+    unwaited,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-
-    Behaviour = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-EQIAD, CODFW = ("eqiad.mediawiki.recentchange", 0), ("codfw.mediawiki.recentchange", 0)
-PAGES = ("eqiad.mediawiki.page_change.v1", 0)
-T0 = 1_795_496_400_000
-SINCE = "2026-11-24T05:00:00Z"  # that
-PATIENCE = 10.0  # seconds; nothing here takes one
-
-
-def block(at: int, data: str = "{}", source: tuple[str, int] = EQIAD) -> bytes:
-    entries = [{"topic": source[0], "partition": source[1], "timestamp": at + 1}]
-    entries += [{"topic": other[0], "partition": 0, "offset": -1} for other in (EQIAD, CODFW) if other != source]
-    return b"event: message\nid: %b\ndata: %b\n\n" % (json.dumps(entries).encode(), data.encode())
-
-
-def streaming(*chunks: bytes, then: str = "hang") -> Behaviour:
-    """Send these, then go on as if there were nothing, close, or reset the connection."""
-
-    async def behave(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
-        await response.prepare(request)
-        for chunk in (b":ok\n\n", *chunks):
-            await response.write(chunk)
-        if then == "reset":
-            await asyncio.sleep(0.05)
-            assert request.transport
-            request.transport.abort()
-        elif then == "hang":
-            await asyncio.Event().wait()
-        return response
-
-    return behave
-
-
-def answering(status: int, **headers: str) -> Behaviour:
-    async def behave(_: web.Request) -> web.StreamResponse:
-        return web.Response(status=status, text="no", headers={name.replace("_", "-"): value for name, value in headers.items()})
-
-    return behave
-
-
-async def mute(_: web.Request) -> web.StreamResponse:
-    await asyncio.Event().wait()
-    return web.Response()
-
-
-@dataclass
-class Server:
-    """Behaves one connection after the other as it is told, and stays with the last."""
-
-    url: str = ""
-    behaviours: list[Behaviour] = field(default_factory=list)
-    requests: list[web.Request] = field(default_factory=list)
-
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        self.requests.append(request)
-        return await (self.behaviours.pop(0) if len(self.behaviours) > 1 else self.behaviours[0])(request)
-
-    def token(self, number: int) -> Any:
-        """The ``Last-Event-ID`` of a request."""
-        return json.loads(self.requests[number].headers["Last-Event-ID"])
-
-
-@asynccontextmanager
-async def reading(*behaviours: Behaviour, start: Position | None = None, **settings: Any) -> AsyncIterator[tuple[Feed, Server]]:
-    server = Server(behaviours=list(behaviours))
-    app = web.Application()
-    app.router.add_get("/v2/stream/{streams}", server.handle)
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v2/stream/"
-    feed = Feed(
-        FeedSettings.model_validate({"url": server.url, "streams": ["recentchange"], "since": SINCE, **settings}), "us/1 (bot)"
-    )
-    feed.start(start or Position())
-    try:
-        yield feed, server
-    finally:
-        await feed.close()
-        await runner.cleanup()
-
-
-async def read(feed: Feed) -> Batch:
-    return await asyncio.wait_for(feed.read(), PATIENCE)
+    from syncer.errors import Retry
 
 
 @pytest.fixture
 def failures(monkeypatch: pytest.MonkeyPatch) -> list[Retry]:
-    """What the feed takes for a failure; it is not waited for."""
-    found: list[Retry] = []
-
-    def failed(_: Trouble, error: Retry) -> float:
-        found.append(error)
-        return 0.0
-
-    monkeypatch.setattr(Trouble, "failed", failed)
-    monkeypatch.setattr("random.uniform", lambda _low, _high: 0.0)
-    return found
+    return unwaited(monkeypatch)
 
 
 # -- a connection ----------------------------------------------------------------------------------------------------------
@@ -285,121 +197,6 @@ async def test_the_next_connection_may_name_things_in_another_order(failures: li
         assert [event.source for event in (await read(feed)).events] == [EQIAD]
         batch = await read(feed)
         assert [event.source for event in batch.events] == [CODFW]
-
-
-# -- no connection ---------------------------------------------------------------------------------------------------------
-
-
-async def test_a_server_that_sends_no_headers_is_not_waited_for(failures: list[Retry]) -> None:
-    async with reading(mute, streaming(block(T0)), header_timeout=0.1) as (feed, _):
-        await read(feed)
-        assert list(map(str, failures)) == ["no answer within 0.1 s"]
-
-
-@pytest.mark.parametrize("status", [401, 403])
-async def test_a_refusal_for_good_stops(status: int) -> None:
-    async with reading(answering(status)) as (feed, _):
-        with pytest.raises(Refused, match=str(status)) as stop:
-            await read(feed)
-        assert stop.value.hint
-
-
-@pytest.mark.parametrize(
-    ("status", "header", "after"),
-    [
-        (429, {"Retry_After": "7"}, 7.0), (429, {}, None), (503, {"Retry_After": "2"}, 2.0), (500, {}, None), (502, {}, None),
-        (503, {"Retry_After": "Thu, 01 Jan 1970 00:00:00 GMT"}, 0.0), (503, {"Retry_After": "soon"}, None), (408, {}, None),
-        (503, {"Retry_After": "-3"}, None),
-    ],
-)  # fmt: skip
-async def test_passing_refusals_are_waited_out(
-    status: int, header: dict[str, str], after: float | None, failures: list[Retry]
-) -> None:
-    async with reading(answering(status, **header), streaming(block(T0))) as (feed, _):
-        await read(feed)
-        assert [(type(error), error.after) for error in failures] == [(FeedUnavailable, after)]
-
-
-async def test_a_retry_after_may_be_a_date(failures: list[Retry]) -> None:
-    date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 100))
-    async with reading(answering(503, Retry_After=date), streaming(block(T0))) as (feed, _):
-        await read(feed)
-        assert failures[0].after
-        assert 95 < failures[0].after <= 100
-
-
-@pytest.mark.parametrize("status", [400, 404])
-async def test_a_token_that_is_refused_is_dropped_for_since(status: int, failures: list[Retry]) -> None:
-    position = Position({EQIAD: T0, CODFW: T0 - 5000, (EQIAD[0], 7): T0})
-    behaviours = answering(status), streaming(block(T0 + 60_000), then="close"), streaming(block(T0 + 60_001))
-    async with reading(*behaviours, start=position, rewind=1) as (feed, server):
-        batch = await read(feed)
-        assert server.requests[1].query["since"] == iso(T0 - 1000)
-        assert "Last-Event-ID" not in server.requests[1].headers
-        assert batch.position == Position({EQIAD: T0 + 60_000, CODFW: T0 - 1000})
-        await read(feed)
-        assert {entry["topic"]: entry["timestamp"] for entry in server.token(2)} == {EQIAD[0]: T0 + 59_000, CODFW[0]: T0 - 2000}
-        assert [type(error) for error in failures] == [FeedUnavailable]
-
-
-@pytest.mark.parametrize("behaviour", [answering(400), answering(404), answering(301, Location="/"), answering(200)])
-async def test_a_first_connection_that_is_refused_is_a_mistake_in_the_settings(behaviour: Behaviour) -> None:
-    async with reading(behaviour) as (feed, server):
-        with pytest.raises(Misconfigured) as stop:
-            await read(feed)
-        assert stop.value.hint
-        assert len(server.requests) == 1
-
-
-@pytest.mark.parametrize("behaviour", [answering(400), answering(404), answering(301, Location="/"), answering(200)])
-async def test_a_later_one_is_trouble_of_the_servers(behaviour: Behaviour, failures: list[Retry]) -> None:
-    behaviours = streaming(block(T0), then="close"), behaviour, behaviour, streaming(block(T0 + 1))
-    async with reading(*behaviours) as (feed, _):
-        await read(feed)
-        await read(feed)
-        assert [type(error) for error in failures] == [FeedUnavailable] * 2
-
-
-async def test_a_server_that_is_away_is_waited_for(failures: list[Retry]) -> None:
-    async with reading(streaming(block(T0))) as (feed, _):
-        url, feed._url = feed._url, "http://127.0.0.1:9/v2/stream/recentchange"
-        task = asyncio.create_task(read(feed))
-        while len(failures) < 3:  # noqa: ASYNC110 -- a list tells nobody that it grows
-            await asyncio.sleep(0.01)
-        feed._url = url
-        assert (await task).events
-        assert {type(error) for error in failures} == {FeedUnavailable}
-        assert "ClientConnectorError" in str(failures[0])
-
-
-def test_every_exception_of_the_client_library_has_its_fate() -> None:
-    exceptions = [value for value in vars(aiohttp.client_exceptions).values() if inspect.isclass(value)]
-    found = {value for value in exceptions if issubclass(value, Exception) and value.__module__.startswith("aiohttp")}
-    assert len(found) > 25
-    # InvalidURL is a mistake in the settings, the rest is waited out; what is left over belongs to websockets.
-    assert {each for each in found if not issubclass(each, aiohttp.ClientError | OSError)} == {aiohttp.WSMessageTypeError}
-
-
-@pytest.mark.parametrize(
-    ("settings", "said"),
-    [
-        ({"streams": ["recentchange", "mediawiki.nope"]}, "feed.streams"), ({"streams": []}, "feed.streams"),
-        ({"streams": ["page_change.v1"]}, "feed.streams"), ({"since": "yesterday"}, "feed.since"),
-        ({"since": "1795487525"}, "feed.since"),
-    ],
-)  # fmt: skip
-def test_settings_that_cannot_work(settings: dict[str, Any], said: str) -> None:
-    with pytest.raises(Misconfigured, match=said) as stop:
-        Feed(FeedSettings.model_validate(settings), "us/1")
-    assert stop.value.hint
-
-
-@pytest.mark.parametrize("url", ["nonsense", "http://", "ftp://stream.example/v2", "http://[1"])
-async def test_an_address_that_is_none(url: str) -> None:
-    feed = Feed(FeedSettings(url=url), "us/1")
-    with pytest.raises(Misconfigured, match=r"feed\.url"):
-        await read(feed)
-    await feed.close()
 
 
 # -- what is told ----------------------------------------------------------------------------------------------------------
