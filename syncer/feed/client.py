@@ -11,6 +11,7 @@ import asyncio
 import random
 import time
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 
 import aiohttp
@@ -30,12 +31,13 @@ if TYPE_CHECKING:
     from syncer.config import FeedSettings
     from syncer.feed.position import TopicPartition
 
-log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
 DISCOVER_EVERY = 6 * 3600.0  # seconds between looks for new partitions; each costs a minute of events sent twice
 LASTED = 3.0  # seconds after which a connection's end is no failure
 AWAY = 5.0  # seconds between two reads after which a stream's silence says nothing
 LOOK_EVERY = 60.0  # seconds between looks for topics gone quiet
+NO_ADDRESS = (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError)
 CLOCKS_APART = 600_000  # milliseconds a producer's clock may be ahead of the server's
 
 
@@ -76,9 +78,6 @@ class _Connection:
     clock_ahead: int  # milliseconds that the server's clock is ahead of ours
     delivered: int = 0
     error: FeedUnavailable | None = None
-
-
-NO_ADDRESS = (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError)
 
 
 class _Ended(Exception):
@@ -156,7 +155,7 @@ class Feed:
         begin = self._since()
         headers = self._headers if fresh else {**self._headers, "Last-Event-ID": self._cursor.token(self._settings.rewind)}
         response = await self._get(headers, {"since": iso(begin)} if fresh else {})
-        if response.status != 200 or response.content_type != "text/event-stream":  # noqa: PLR2004 - HTTP's own name for it
+        if response.status != HTTPStatus.OK or response.content_type != "text/event-stream":
             response.close()
             if not fresh and answers.token_refused(response):
                 self._forget_token(begin)

@@ -10,7 +10,7 @@ import structlog
 if TYPE_CHECKING:
     from syncer.errors import Retry
 
-log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
 BASE, MOST = 1.0, 60.0  # seconds: the first wait is 0.5 on average, from the seventh failure in a row on 30
 LONGEST_ASKED = 3600.0  # seconds; who asks for more is asked again after an hour
