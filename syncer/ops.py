@@ -11,7 +11,7 @@ from aiohttp import web
 
 from syncer import telemetry
 from syncer.config import url_of
-from syncer.errors import Misconfigured
+from syncer.errors import Misconfigured, SyncerError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -54,7 +54,7 @@ async def serving(settings: OpsSettings, status: Status, unready: Unready) -> As
         head = ("bad", html.escape("; ".join(reasons))) if reasons else ("good", "ready")
         return web.Response(text=_PAGE % (*head, body), content_type="text/html")
 
-    app = web.Application()
+    app = web.Application(middlewares=[_unavailable])
     app.add_routes(
         [
             web.get("/livez", livez),
@@ -77,6 +77,17 @@ async def serving(settings: OpsSettings, status: Status, unready: Unready) -> As
         yield url_of(*runner.addresses[0][:2])
     finally:
         await runner.cleanup()
+
+
+@web.middleware
+async def _unavailable(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Say why, where what is asked for cannot be told."""
+    try:
+        return await handler(request)
+    except SyncerError as error:
+        return web.Response(text=f"{error}\n", status=503)
 
 
 def _sections(status: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

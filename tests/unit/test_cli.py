@@ -7,6 +7,7 @@ import json
 import re
 import socket
 import subprocess
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,9 @@ from syncer.clock import now_iso
 from syncer.journal import Record, Topic, change_record
 from syncer.model import Cause, Change, Source
 from syncer.records import SetAside, decode_change, encode_set_aside
+from syncer.store import Store
 from tests.command import PATIENCE, SYNCER, Place, Said
+from tests.mutations import Pages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -327,3 +330,19 @@ def test_a_replay_lies_with_its_wiki(run: Run, with_asides: None) -> None:
     run("set-aside", "replay")
     places = {line["headers"]["wiki"]: line["partition"] for line in run("journal", "read", "changes").lines}
     assert set(places) == {"w", "v"}
+
+
+# -- repair --------------------------------------------------------------------------------------------------------------
+
+
+def test_digits_are_a_page_id_unless_a_page_is_called_so(run: Run, place: Place) -> None:
+    with closing(Store(place.folder / "store.db", 10**6)) as store, store.folding():
+        store.fold(Pages("testwiki", "test.wikipedia.org").snapshot(7, "1984", b"a novel"))
+    assert run("repair", "test.wikipedia.org", "1984", "1985", "Nineteen_eighty-six").code == 0
+    changes = [decode_change(json.dumps(line["value"]).encode()) for line in run("journal", "read", "changes").lines]
+    assert [(change.titles, change.page_ids) for change in changes] == [
+        (("1984",), ()),
+        ((), (1985,)),
+        (("Nineteen eighty-six",), ()),
+    ]
+    assert {(change.wiki_id, change.domain) for change in changes} == {("testwiki", "test.wikipedia.org")}
