@@ -82,8 +82,9 @@ class Case:
 
     @property
     def event_at(self) -> float:
-        """When the event was, in seconds since the epoch."""
-        return datetime.fromisoformat(self.change.source.event_time).timestamp()
+        """When the event was, in seconds since the epoch: as it says, but not after it was received, whatever our clock says."""
+        source = self.change.source
+        return min(datetime.fromisoformat(when).timestamp() for when in (source.event_time, source.received_at))
 
     @property
     def young(self) -> bool:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from syncer.model import Change, Page, PageState, Visibility
 
 ASKED_FOR = frozenset({Cause.REPAIR, Cause.RECONCILE})  # by us: nothing has happened that could have to show
-TOLD_WITHIN = 1.0  # seconds from a revision's timestamp, in whole seconds, to the event that tells of it
+TOLD_WITHIN = 1.0  # seconds from a revision's timestamp, which is whole seconds, to the event; two in one are not told apart
 
 
 def doubt(case: Case) -> Later | None:
@@ -42,7 +42,7 @@ def may_show(change: Change, rev_id: int) -> bool:
 def _takes_back(case: Case, page_id: int) -> bool:
     """Whether the answer would undo what is published of a page, so lately that it may be from before."""
     page, state, settled_at = case.answers.pages.get(page_id), case.view.page(page_id), case.view.settled_at(page_id)
-    if state is None or case.context.now >= settled_at + case.context.young:
+    if state is None or not settled_at <= case.context.now < settled_at + case.context.young:
         return False
     if page is None:
         return state.live and not (case.change.cause is Cause.DELETE and case.event_at > settled_at)
