@@ -15,25 +15,18 @@ from syncer.model import Cause, Change, Position, Source, Visibility
 
 def encode_change(change: Change) -> bytes:
     """A change as JSON; parts that are empty are left out."""
-    claims = [[rev_id, v.text, v.user, v.comment] for rev_id, v in change.claims]
+    source = change.source
     value: dict[str, Any] = {
-        "wiki_id": change.wiki_id,
-        "domain": change.domain,
-        "cause": change.cause,
-        "rev_ids": change.rev_ids,
-        "titles": change.titles,
-        "page_ids": change.page_ids,
-        "namespace": change.namespace,
-        "parent_rev_id": change.parent_rev_id,
-        "claims": claims,
-        "bot": change.bot,
-        "replay_of": change.replay_of,
-        "stream": change.source.stream,
-        "event_id": change.source.event_id,
-        "event_time": change.source.event_time,
-        "received_at": change.source.received_at,
-    }
-    return orjson.dumps({name: part for name, part in value.items() if part is not None and part not in ([], ())})
+        "wiki_id": change.wiki_id, "domain": change.domain, "cause": change.cause, "bot": change.bot,
+        "stream": source.stream, "event_id": source.event_id, "event_time": source.event_time, "received_at": source.received_at,
+    }  # fmt: skip
+    several = {"rev_ids": change.rev_ids, "titles": change.titles, "page_ids": change.page_ids}
+    one = {"namespace": change.namespace, "parent_rev_id": change.parent_rev_id, "replay_of": change.replay_of}
+    value.update((name, part) for name, part in several.items() if part)
+    value.update((name, part) for name, part in one.items() if part is not None)
+    if change.claims:
+        value["claims"] = [[rev_id, seen.text, seen.user, seen.comment] for rev_id, seen in change.claims]
+    return orjson.dumps(value)
 
 
 def decode_change(value: bytes) -> Change:

@@ -8,6 +8,7 @@ both is forgotten. Beyond ``limit`` the oldest is forgotten too: what then slips
 from __future__ import annotations
 
 from collections import defaultdict, deque
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from syncer.feed.event import NEW_REVISION
@@ -21,6 +22,14 @@ if TYPE_CHECKING:
 
 APART = 10_000  # milliseconds between the times at which two streams tell the same edit
 LIMIT = 100_000  # events; x 0.3 KB = 30 MB. Of the whole public feed, some 50 minutes
+
+
+class Told(Enum):
+    """Whether a revision was named before."""
+
+    FIRST = "first"
+    ELSEWHERE = "elsewhere"
+    AGAIN = "again"
 
 
 class Memory:
@@ -52,17 +61,20 @@ class Memory:
         self._events[event_id] = self._events.get(event_id, 0) + 1
         self._order[source].append((at, event_id))
 
-    def told_elsewhere(self, wiki_id: str, rev_id: int, stream: str, at: int) -> bool:
-        """Whether another stream named this revision and ``stream`` did not, until now: then it is the same change.
+    def told(self, wiki_id: str, rev_id: int, stream: str, at: int) -> Told:
+        """Who named this revision before; from now on ``stream`` did.
 
-        A stream that names it again tells something new, as ``revision-create`` does after an undelete (PROTOCOL i).
+        Another stream did, and this one did not: then it is the same change. A stream that names it again tells something new,
+        as ``revision-create`` does after an undelete (PROTOCOL i).
         """
         key, bit = (wiki_id, rev_id), self._bits.get(stream) or self._new_bit(stream)
         told = self._revisions.get(key)
         if told is None:
             self._revision_order.append((at, key))
         self._revisions[key] = (told or 0) | bit
-        return told is not None and not told & bit
+        if told is None:
+            return Told.FIRST
+        return Told.AGAIN if told & bit else Told.ELSEWHERE
 
     def recall(self, change: Change, timestamps: Mapping[TopicPartition, int]) -> None:
         """Remember a change that was appended before a start with this position.
@@ -75,10 +87,10 @@ class Memory:
             if stream_of(source[0]) == stream and at <= reached + APART:
                 self.remember(change.change_id, source, min(at, reached))
         if change.cause in NEW_REVISION and change.rev_ids:
-            self.told_elsewhere(change.wiki_id, change.rev_ids[0], stream, at)
+            self.told(change.wiki_id, change.rev_ids[0], stream, at)
             passed = {stream_of(topic) for (topic, _), reached in timestamps.items() if at < reached - self.rewind + APART}
             for other in passed:
-                self.told_elsewhere(change.wiki_id, change.rev_ids[0], other, at)
+                self.told(change.wiki_id, change.rev_ids[0], other, at)
 
     def recall_key(self, key: str, timestamps: Mapping[TopicPartition, int]) -> None:
         """Remember what was set aside before a start with this position."""

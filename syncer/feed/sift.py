@@ -7,13 +7,14 @@ asked, is set aside; the rest are changes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import orjson
 
 from syncer.feed.decode import bare, decode, digest, identify
 from syncer.feed.event import NEW_REVISION, Aside, AsideReason, Envelope, Skip, SkipReason
+from syncer.feed.memory import Told
 from syncer.feed.position import NOWHERE
 from syncer.feed.sse import KEPT
 from syncer.model import Change
@@ -62,9 +63,12 @@ class Sift:
             if isinstance(outcome, Skip):
                 return outcome.reason
             return _unfit(envelope.event_id, outcome, received_at, orjson.dumps(bare(envelope.event)))
-        new = outcome.cause in NEW_REVISION and bool(outcome.rev_ids)
-        if new and self._memory.told_elsewhere(outcome.wiki_id, outcome.rev_ids[0], outcome.source.stream, at):
-            return SkipReason.SAME_REVISION
+        if outcome.cause in NEW_REVISION and outcome.rev_ids:
+            told = self._memory.told(outcome.wiki_id, outcome.rev_ids[0], outcome.source.stream, at)
+            if told is Told.ELSEWHERE:
+                return SkipReason.SAME_REVISION
+            if told is Told.AGAIN:  # nothing says what it is that happened: the page is to be read, whatever its revision
+                outcome = replace(outcome, rev_ids=(), parent_rev_id=None)
         if self._scope.allowed(outcome.domain):
             return outcome
         detail = f"{outcome.domain} is not in wiki.domains"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 from syncer.errors import Misconfigured
@@ -50,6 +51,7 @@ def partitions_of(topic: Topic, partitions: int) -> int:
             return partitions
 
 
+@lru_cache(4096)  # wikis; there are about a thousand
 def partition_of(wiki_id: str, partitions: int) -> int:
     """The partition of a wiki: murmur2 of its id, as Kafka's own default partitioner would place that key."""
     return (_murmur2(wiki_id.encode()) & 0x7FFFFFFF) % partitions

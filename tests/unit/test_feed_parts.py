@@ -14,7 +14,7 @@ from syncer.errors import FeedUnavailable
 from syncer.feed import Delivered, Scope
 from syncer.feed.decode import digest
 from syncer.feed.event import AsideReason, SkipReason
-from syncer.feed.memory import APART, Memory
+from syncer.feed.memory import APART, Memory, Told
 from syncer.feed.sift import Sift, Unfit
 from syncer.feed.sse import KEPT, Rejected
 from syncer.feed.trouble import LONGEST_ASKED, MOST, Trouble
@@ -127,25 +127,25 @@ def test_the_last_events_of_who_is_silent_are_remembered_for_as_long() -> None:
 
 def test_a_revision_that_two_streams_name_is_one_change() -> None:
     memory = Memory(0)
-    told = [memory.told_elsewhere("enwiki", 2, stream, T0) for stream in (RECENT, PAGE_CHANGE, CREATE)]
-    assert told == [False, True, True]
-    assert not memory.told_elsewhere("enwiki", 3, PAGE_CHANGE, T0)
-    assert not memory.told_elsewhere("dewiki", 2, PAGE_CHANGE, T0)
+    told = [memory.told("enwiki", 2, stream, T0) for stream in (RECENT, PAGE_CHANGE, CREATE)]
+    assert told == [Told.FIRST, Told.ELSEWHERE, Told.ELSEWHERE]
+    assert memory.told("enwiki", 3, PAGE_CHANGE, T0) is Told.FIRST
+    assert memory.told("dewiki", 2, PAGE_CHANGE, T0) is Told.FIRST
 
 
 def test_a_revision_that_one_stream_names_again_is_something_new() -> None:
     memory = Memory(0)
-    assert [memory.told_elsewhere("enwiki", 2, stream, T0) for stream in (PAGE_CHANGE, CREATE, CREATE, CREATE)] == [
-        False, True, False, False,
+    assert [memory.told("enwiki", 2, stream, T0) for stream in (PAGE_CHANGE, CREATE, CREATE, CREATE)] == [
+        Told.FIRST, Told.ELSEWHERE, Told.AGAIN, Told.AGAIN,
     ]  # fmt: skip
-    assert not memory.told_elsewhere("enwiki", 2, PAGE_CHANGE, T0)
+    assert memory.told("enwiki", 2, PAGE_CHANGE, T0) is Told.AGAIN
 
 
 def test_revisions_are_forgotten_once_every_stream_has_passed_them() -> None:
     memory = Memory(30_000)
-    memory.told_elsewhere("enwiki", 2, RECENT, 1000)
+    memory.told("enwiki", 2, RECENT, 1000)
     memory.forget({EQIAD: 10**6, PAGES: 1000}, 1000)
-    assert memory.told_elsewhere("enwiki", 2, PAGE_CHANGE, 1000)
+    assert memory.told("enwiki", 2, PAGE_CHANGE, 1000) is Told.ELSEWHERE
     memory.forget({EQIAD: 10**6, PAGES: 1001}, 1001)
     assert len(memory) == 0
 
@@ -154,11 +154,11 @@ def test_memory_is_bounded_by_its_oldest() -> None:
     memory = Memory(0, limit=100)
     for number in range(1000):
         memory.seen(f"e{number}", EQIAD if number % 10 else CODFW, T0 + number)
-        memory.told_elsewhere("enwiki", number, RECENT, T0 + number)
+        memory.told("enwiki", number, RECENT, T0 + number)
         memory.forget({EQIAD: T0}, None)
         assert len(memory) <= 100
     assert memory.seen("e999", EQIAD, T0)
-    assert memory.told_elsewhere("enwiki", 999, PAGE_CHANGE, T0)
+    assert memory.told("enwiki", 999, PAGE_CHANGE, T0) is Told.ELSEWHERE
     assert not memory.seen("e1", EQIAD, T0)
 
 
@@ -180,14 +180,14 @@ def test_after_a_start_another_stream_still_has_to_name_what_it_will_be_asked_fo
     position = {EQIAD: T0, PAGES: T0}
     memory = Memory(30_000)
     memory.recall(appended("e-1", RECENT, NOW, 2), position)
-    assert memory.told_elsewhere("enwiki", 2, PAGE_CHANGE, T0)
+    assert memory.told("enwiki", 2, PAGE_CHANGE, T0) is Told.ELSEWHERE
 
 
 def test_after_a_start_a_stream_that_passed_a_revision_tells_something_new_when_it_names_it() -> None:
     position = {EQIAD: T0, PAGES: T0 + 30_000 + APART}
     memory = Memory(30_000)
     memory.recall(appended("e-1", RECENT, "2026-11-24T04:59:59.000Z", 2), position)
-    assert not memory.told_elsewhere("enwiki", 2, PAGE_CHANGE, T0)
+    assert memory.told("enwiki", 2, PAGE_CHANGE, T0) is not Told.ELSEWHERE
 
 
 def test_what_others_appended_is_no_event_of_the_feed() -> None:
@@ -312,6 +312,15 @@ def test_the_same_revision_from_two_streams_is_one_change_the_second_time_from_o
     create = [event(CREATE, f"c-{number}") for number in range(3)]
     assert verdicts(sift(), event(), *create) == ["change", SkipReason.SAME_REVISION, "change", "change"]
     assert verdicts(sift(), create[0], event(), event(event_id="e-2")) == ["change", SkipReason.SAME_REVISION, "change"]
+
+
+def test_a_revision_that_a_stream_names_again_is_a_page_to_read() -> None:
+    sifter = sift()
+    first, again = (sifter.judge(delivered(event(CREATE, f"c-{number}", page_title="A_b")), NOW) for number in range(2))
+    assert isinstance(first, Change)
+    assert isinstance(again, Change)
+    assert (first.rev_ids, again.rev_ids, again.parent_rev_id) == ((2,), (), None)
+    assert (again.titles, again.page_ids) == (("A b",), (7,))
 
 
 def test_only_edits_and_creations_are_the_same_from_two_streams() -> None:
