@@ -67,7 +67,7 @@ class Sift:
             told = self._memory.told(outcome.wiki_id, outcome.rev_ids[0], outcome.source.stream, at)
             if told is Told.ELSEWHERE:
                 return SkipReason.SAME_REVISION
-            if told is Told.AGAIN:  # nothing says what it is that happened: the page is to be read, whatever its revision
+            if told is Told.AGAIN and (outcome.titles or outcome.page_ids):  # the page is to be read, whatever its revision
                 outcome = replace(outcome, rev_ids=(), parent_rev_id=None)
         if self._scope.allowed(outcome.domain):
             return outcome

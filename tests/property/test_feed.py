@@ -183,9 +183,9 @@ class World:
         self.told += 1
         at = self.now + self.rng.randrange(-5000, 5000)
         meta = {"id": f"e-{self.told}", "stream": stream, "domain": "en.wikipedia.org", "dt": iso(at)}
-        about: dict[str, Any] = {"database": "enwiki", "rev_id": rev_id, "page_id": 1}
+        about: dict[str, Any] = {"database": "enwiki", "rev_id": rev_id, "page_id": rev_id}
         if stream == PAGES:
-            about = {"wiki_id": "enwiki", "page_change_kind": "edit", "page": {"page_id": 1}, "revision": {"rev_id": rev_id}}
+            about = {"wiki_id": "enwiki", "page_change_kind": "edit", "page": {"page_id": rev_id}, "revision": {"rev_id": rev_id}}
         elif stream == RECENT:
             about = {"wiki": "enwiki", "type": "edit", "revision": {"new": rev_id}}
         data = orjson.dumps({"meta": meta, **about})
@@ -203,6 +203,10 @@ class World:
             rev_id = self.rng.choice(list(self.facts))
             self.facts[rev_id] += 1
             self.tell(CREATE, rev_id)
+
+    def named(self) -> Counter[int]:
+        """What the changes tell of: a revision, or the page (its id is the same here) that is to be read again."""
+        return Counter(number for change in self.changes for number in change.rev_ids or change.page_ids)
 
     def switch(self) -> None:
         self.centre = "codfw" if self.centre == "eqiad" else "eqiad"
@@ -271,7 +275,7 @@ def test_every_fact_becomes_one_change_however_connections_end(acts: list[str], 
         getattr(world, act)()
     world.cut()
     world.take(10**6)
-    named = Counter(rev_id for change in world.changes for rev_id in change.rev_ids)
+    named = world.named()
     assert named == world.facts
 
 
@@ -282,7 +286,7 @@ def test_a_death_loses_nothing_and_repeats_no_event(acts: list[str], seed: int) 
         getattr(world, act)()
     world.cut()
     world.take(10**6)
-    named = Counter(rev_id for change in world.changes for rev_id in change.rev_ids)
+    named = world.named()
     assert all(named[rev_id] >= count for rev_id, count in world.facts.items())
     assert len({change.change_id for change in world.changes}) == len(world.changes)
 
