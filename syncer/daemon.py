@@ -97,7 +97,7 @@ class Meter:
 
 async def run(settings: Settings, *, ingest: bool = True, enrich: bool = True, until_idle: float | None = None) -> None:
     """Run the hub, or one stage of it, until a signal or until idle. Raises Stop errors."""
-    check(settings)
+    check(settings, feed=ingest)
     stop = asyncio.Event()
     async with AsyncExitStack() as stack:
         hub = await _open(settings, stack, ingest=ingest, enrich=enrich)

@@ -60,10 +60,12 @@ class Answers:
         self.torn |= answer.missing_page_ids & self.pages.keys()
         self.torn |= {page.page_id for title in answer.missing_titles if (page := self.page_at(title))}
         for page_id, page in answer.pages.items():
-            before = self.pages.get(page_id)
+            before, rival = self.pages.get(page_id), self.page_at(page.title)
             unheard = page_id in self.missing_page_ids or page.title in self.missing_titles
             if unheard or (before and _contradict(before, page)):
                 self.torn.add(page_id)
+            if rival and rival.page_id != page_id:
+                self.torn |= {page_id, rival.page_id}
             self.pages[page_id] = replace(page, revisions={**before.revisions, **page.revisions}) if before else page
             self._page_of.update((rev_id, page_id) for rev_id in page.revisions)
             self._page_at[page.title] = page_id

@@ -61,7 +61,7 @@ def _api(settings: Settings) -> str:
         from syncer.fetch import check, user_agent  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise needs("hub", error) from error
-    check(settings)
+    check(settings, feed=True)
     return f"{settings.api.requests_per_minute} requests a minute as {user_agent(settings.contact)!r}"
 
 

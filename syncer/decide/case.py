@@ -39,6 +39,9 @@ class View(Protocol):
     def settled_at(self, page_id: int) -> float:
         """When something was last published of the page, in seconds since the epoch; a later time where that is not known."""
 
+    def emptied_at(self, title: str) -> float:
+        """When the title was last found without a page, in the same way; 0 if it never was."""
+
 
 @dataclass(frozen=True, slots=True)
 class Context:

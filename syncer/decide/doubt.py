@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from syncer.model import Cause
+from syncer.model import VISIBLE, Cause
 from syncer.outcome import Later
 
 if TYPE_CHECKING:
@@ -41,14 +41,29 @@ def may_show(change: Change, rev_id: int) -> bool:
 
 def _takes_back(case: Case, page_id: int) -> bool:
     """Whether the answer would undo what is published of a page, so lately that it may be from before."""
-    page, state, settled_at = case.answers.pages.get(page_id), case.view.page(page_id), case.view.settled_at(page_id)
-    if state is None or not settled_at <= case.context.now < settled_at + case.context.young:
+    page, state = case.answers.pages.get(page_id), case.view.page(page_id)
+    if state is None:
+        return page is not None and case.context.in_scope(page.namespace) and _refills(case, page)
+    settled_at = case.view.settled_at(page_id)
+    if not _lately(case, settled_at):
         return False
     if page is None:
         return state.live and not (case.change.cause is Cause.DELETE and case.event_at > settled_at)
     if not state.live or state.revision is None:
         return case.context.in_scope(page.namespace)
     return page.last_rev_id < state.revision.rev_id or _shows_again(case, page)
+
+
+def _lately(case: Case, moment: float) -> bool:
+    """Whether an answer may be from before that moment."""
+    return moment <= case.context.now < moment + case.context.young
+
+
+def _refills(case: Case, page: Page) -> bool:
+    """Whether a page nobody heard of may stand at its title only in an answer from before it was deleted there."""
+    emptied_at = case.view.emptied_at(page.title)
+    made_since = case.event_at > emptied_at and not page.revisions.keys().isdisjoint(case.change.rev_ids)
+    return _lately(case, emptied_at) and not made_since
 
 
 def _shows_again(case: Case, page: Page) -> bool:
@@ -70,7 +85,7 @@ def _effect(case: Case) -> bool | None:
         case Cause.EDIT | Cause.CREATE if change.rev_ids:
             return True  # what is answered has the revision, or the event is old
         case Cause.VISIBILITY if change.claims:
-            return all(_as_claimed(case, rev_id, claimed) for rev_id, claimed in change.claims)
+            return _as_claimed(case)
         case Cause.DELETE:
             return not case.live()
         case Cause.UNDELETE:
@@ -81,9 +96,16 @@ def _effect(case: Case) -> bool | None:
             return _revised(case)
 
 
-def _as_claimed(case: Case, rev_id: int, claimed: Visibility) -> bool:
-    page = case.answers.page_of(rev_id)
-    return page is None or page.revisions[rev_id].visibility == claimed
+def _as_claimed(case: Case) -> bool | None:
+    """The revisions that there are look as the event says. If they did before, that tells nothing: they may change twice."""
+    claims, changed = dict(case.change.claims), False
+    ledger = case.view.hidden(claims)
+    for rev_id, claimed in claims.items():
+        page = case.answers.page_of(rev_id)
+        if page and page.revisions[rev_id].visibility != claimed:
+            return False
+        changed |= page is not None and claimed != ledger.get(rev_id, VISIBLE)
+    return changed or None
 
 
 def _restored(case: Case) -> bool | None:

@@ -15,25 +15,25 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Recent:
-    """When pages were published of last, kept for ``horizon`` seconds. Times are in seconds since the epoch.
+    """When pages, by id, were published of last and titles found empty, kept for ``horizon`` seconds. Times are since the epoch.
 
     What was before ``since`` is not known: it may have been just before.
     """
 
     horizon: float
     since: float
-    _at: OrderedDict[tuple[str, int], float] = field(default_factory=OrderedDict)
+    _at: OrderedDict[tuple[str, int | str], float] = field(default_factory=OrderedDict)
 
-    def note(self, wiki_id: str, page_id: int, now: float) -> None:
-        """Something is published of a page now."""
-        self._at[wiki_id, page_id] = now
-        self._at.move_to_end((wiki_id, page_id))
+    def note(self, wiki_id: str, page: int | str, now: float) -> None:
+        """That is now."""
+        self._at[wiki_id, page] = now
+        self._at.move_to_end((wiki_id, page))
         while next(iter(self._at.values())) < now - self.horizon:
             self._at.popitem(last=False)
 
-    def at(self, wiki_id: str, page_id: int) -> float:
-        """When something was, or a later time."""
-        return self._at.get((wiki_id, page_id), self.since)
+    def at(self, wiki_id: str, page: int | str) -> float | None:
+        """When that was; None if not lately, and not since ``since``."""
+        return self._at.get((wiki_id, page))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,11 @@ class WikiView:
 
     def settled_at(self, page_id: int) -> float:
         """When something was last published of the page."""
-        return self.recent.at(self.wiki_id, page_id)
+        return self.recent.at(self.wiki_id, page_id) or self.recent.since
+
+    def emptied_at(self, title: str) -> float:
+        """When the title was last found without a page."""
+        return self.recent.at(self.wiki_id, title) or (self.recent.since if self.was_at(title) else 0.0)
 
     def recall(self, rev_id: int) -> tuple[tuple[int, int], ...]:
         """Which published records hold a revision."""

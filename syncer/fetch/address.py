@@ -51,19 +51,20 @@ def address(api: ApiSettings, wiki: WikiSettings, wiki_id: str, domain: str) -> 
     raise Unusable("foreign_domain", f"{domain[:100]!r} ({wiki_id[:100]!r}) is not in wiki.domains, and is not asked")
 
 
-def check(settings: Settings) -> None:
-    """Raise Misconfigured if the API must not or cannot be asked with these settings (exit code 78)."""
+def check(settings: Settings, *, feed: bool = False) -> None:
+    """Raise Misconfigured if the API, or with ``feed`` the feed, must not or cannot be asked with these settings (exit code 78)."""
     api = settings.api
     _check_url(api.url)
     if settings.contact and not (settings.contact.isascii() and settings.contact.isprintable()):
         raise Misconfigured("contact has characters that a User-Agent cannot have", hint="use an address or a URL, in ASCII")
-    if not _is_public(api.url, settings.wiki.domains):
-        return
-    if not settings.contact:
+    public = _is_public(api.url, settings.wiki.domains)
+    if not settings.contact and (public or (feed and _is_public(settings.feed.url, ()))):
         raise Misconfigured(
             "contact is not set, and Wikimedia's policy demands one in the User-Agent",
             hint="set it to an address or URL where you can be reached: SYNCER_CONTACT=you@example.org",
         )
+    if not public:
+        return
     if urlsplit(api.url).scheme != "https":
         raise Misconfigured("api.url is not https", hint='set api.url to "https://{domain}/w/api.php"')
     most, at_once = WITH_TOKEN if api.token else ANONYMOUS

@@ -84,6 +84,14 @@ def test_a_host_made_of_the_wiki_id_has_to_be_within_too() -> None:
         at("https://{domain}.example.net/api.php", "enwiki", "en.wikipedia.org")
 
 
+def test_a_public_feed_demands_a_contact_whatever_the_api_is() -> None:
+    own = settings(contact=None, url="http://127.0.0.1:8080/api.php")
+    check(own)
+    with pytest.raises(Misconfigured, match="contact"):
+        check(own, feed=True)
+    check(own.model_copy(update={"feed": own.feed.model_copy(update={"url": "http://127.0.0.1:8081/v2/stream"})}), feed=True)
+
+
 def test_the_defaults_with_a_contact_are_in_order() -> None:
     check(settings())
 
