@@ -52,7 +52,7 @@ def address(api: ApiSettings, wiki: WikiSettings, wiki_id: str, domain: str) -> 
 
 
 def check(settings: Settings, *, feed: bool = False) -> None:
-    """Raise Misconfigured (exit code 78) if the API, or with ``feed`` the feed, must not or cannot be asked with these settings."""
+    """Raise Misconfigured (exit code 78) if these settings cannot or must not ask the API; with ``feed``, nor read the feed."""
     api = settings.api
     _check_url(api.url)
     if settings.contact and not (settings.contact.isascii() and settings.contact.isprintable()):
