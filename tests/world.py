@@ -19,6 +19,11 @@ SITE = Site(None, {"": 0, "talk": 1, "user": 2}, "https://en.wikipedia.org/wiki/
 NAMESPACES = {"Talk": 1, "User": 2, "Lab Wiki": 4, "Project": 4, "File": 6, "MediaWiki": 8}
 
 
+def text_of(rev_id: int) -> str:
+    """The text of a revision: much of it is that of every other one."""
+    return "== Heading ==\n" + "A line like all the others.\n" * 12 + f"This is revision {rev_id}.\n"
+
+
 @dataclass
 class World:
     """Pages by id, and revisions with the page they are of."""
@@ -45,7 +50,7 @@ class World:
     def revision(self, rev_id: int, page_id: int, *, text: str | None = None, bits: int = 0, **facts: Any) -> World:
         """A revision. ``bits`` hide parts of it; its text tells which it is, unless one is given."""
         shown = Visibility.from_bits(bits)
-        raw = (f"text of {rev_id}\n" if text is None else text).encode()
+        raw = (text_of(rev_id) if text is None else text).encode()
         revision = Revision(
             rev_id=rev_id,
             rev_parent_id=0,

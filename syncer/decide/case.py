@@ -39,8 +39,8 @@ class View(Protocol):
     def settled_at(self, page_id: int) -> float:
         """When something was last published of the page, in seconds since the epoch; a later time where that is not known."""
 
-    def emptied_at(self, title: str) -> float:
-        """When the title was last found without a page, in the same way; 0 if it never was."""
+    def missed_at(self, page_id: int, title: str) -> float:
+        """When there was last found to be no such page, or none at the title, in the same way; 0 if never."""
 
 
 @dataclass(frozen=True, slots=True)

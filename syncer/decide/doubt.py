@@ -61,9 +61,9 @@ def _lately(case: Case, moment: float) -> bool:
 
 def _refills(case: Case, page: Page) -> bool:
     """Whether a page nobody heard of may stand at its title only in an answer from before it was deleted there."""
-    emptied_at = case.view.emptied_at(page.title)
-    made_since = case.event_at > emptied_at and not page.revisions.keys().isdisjoint(case.change.rev_ids)
-    return _lately(case, emptied_at) and not made_since
+    missed_at = case.view.missed_at(page.page_id, page.title)
+    made_since = case.event_at > missed_at and not page.revisions.keys().isdisjoint(case.change.rev_ids)
+    return _lately(case, missed_at) and not made_since
 
 
 def _shows_again(case: Case, page: Page) -> bool:

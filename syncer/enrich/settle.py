@@ -169,16 +169,17 @@ class Settler:
                 self._count(item, outcome)
                 outcomes.append((item, outcome))
                 if not isinstance(outcome, Ask | Later):
-                    self._note_empty(item.change, answers)
+                    self._note_missing(item.change, answers)
             if any(not isinstance(outcome, Ask | Later) for _, outcome in outcomes):
                 self._commit(batch, outcomes)
         return outcomes
 
-    def _note_empty(self, change: Change, answers: Answers) -> None:
-        """Remember at which of its titles a change that is finished found no page."""
-        names = (answers.canonical.get(title, title) for title in change.titles)
-        for name in answers.missing_titles.keys() & set(names):
-            self.recent.note(change.wiki_id, name, self.context().now)
+    def _note_missing(self, change: Change, answers: Answers) -> None:
+        """Remember which pages a change that is finished did not find, by title and by id."""
+        names = {answers.canonical.get(title, title) for title in change.titles}
+        missing: set[int | str] = {*(names & answers.missing_titles.keys()), *(answers.missing_page_ids & set(change.page_ids))}
+        for page in missing:
+            self.recent.note(change.wiki_id, page, self.context().now)
 
     def _commit(self, batch: _Batch, outcomes: Sequence[tuple[Item, Outcome]]) -> None:
         """Append everything at once, and note where the mutations stand."""

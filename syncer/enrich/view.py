@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Recent:
-    """When pages, by id, were published of last and titles found empty, kept for ``horizon`` seconds. Times are since the epoch.
+    """When pages, by id, were published of or found missing last, and titles empty; for ``horizon`` seconds. Times of the epoch.
 
     What was before ``since`` is not known: it may have been just before.
     """
@@ -85,9 +85,10 @@ class WikiView:
         """When something was last published of the page."""
         return self.recent.at(self.wiki_id, page_id) or self.recent.since
 
-    def emptied_at(self, title: str) -> float:
-        """When the title was last found without a page."""
-        return self.recent.at(self.wiki_id, title) or (self.recent.since if self.was_at(title) else 0.0)
+    def missed_at(self, page_id: int, title: str) -> float:
+        """When there was found to be no such page, or none at the title."""
+        known = (self.recent.at(self.wiki_id, page_id) or 0.0, self.recent.at(self.wiki_id, title) or 0.0)
+        return max(known) or (self.recent.since if self.was_at(title) else 0.0)
 
     def recall(self, rev_id: int) -> tuple[tuple[int, int], ...]:
         """Which published records hold a revision."""

@@ -146,7 +146,7 @@ class Store:
         state = self.page(wiki_id, page_id)
         if state is None or state.revision is None or state.revision.sha1 != sha1(text):
             return False
-        row = self._db.execute(f"UPDATE pages SET diverged = NULL WHERE id = {_ROW} RETURNING id", (wiki_id, page_id)).fetchone()  # noqa: S608
+        row = self._db.execute(f"UPDATE pages SET diverged = NULL WHERE id = {_ROW} RETURNING id", (wiki_id, page_id)).fetchone()
         self._write_text(row[0], text)
         return True
 
@@ -201,7 +201,11 @@ class Store:
         return int(row[0])
 
     def _note(self, mutation: Mutation) -> None:
-        """Keep the ledger of what is hidden; a revision that is shown again leaves it."""
+        """Keep the ledger of what is hidden, which a revision leaves when it is shown again; and titles that a page has left."""
+        if mutation.prior and mutation.prior.title:
+            left = (mutation.wiki_id, mutation.prior.title)
+            held = "SELECT 1 FROM pages WHERE wiki = ?1 AND title = ?2"
+            self._db.execute(f"INSERT OR IGNORE INTO gone SELECT ?1, ?2 WHERE NOT EXISTS ({held})", left)
         for entry in mutation.redacted:
             self._unclean = True  # an older text, or names and comments
             seen = entry.visibility
@@ -225,7 +229,7 @@ class Store:
         """Put a page's text last in the order of eviction."""
         if self._max_bytes is not None:
             self._touched += 1
-            self._db.execute(f"UPDATE pages SET touched = ? WHERE id = ? AND {condition}", (self._touched, row))  # noqa: S608
+            self._db.execute(f"UPDATE pages SET touched = ? WHERE id = ? AND {condition}", (self._touched, row))
 
     def _erase(self, row: int) -> None:
         self._drop_texts([row])
@@ -269,18 +273,18 @@ class Store:
         return _state(row) if row else None
 
     def was_at(self, wiki_id: str, title: str) -> bool:
-        """Whether a page is known to have been deleted at this title, and none has come there since."""
+        """Whether the title is known to have lost its page, deleted or moved away, and none has come there since."""
         return self._db.execute("SELECT 1 FROM gone WHERE wiki = ? AND title = ?", (wiki_id, title)).fetchone() is not None
 
     def text(self, wiki_id: str, page_id: int) -> bytes | None:
         """The current text of a page; None where there is none: hidden, deleted, diverged or evicted."""
-        query = f"SELECT text, packed FROM texts JOIN seals USING (id) WHERE id = {_ROW}"  # noqa: S608 - a constant
+        query = f"SELECT text, packed FROM texts JOIN seals USING (id) WHERE id = {_ROW}"
         row = self._db.execute(query, (wiki_id, page_id)).fetchone()
         return self._unpack.decompress(unseal(*row)) if row else None
 
     def has_text(self, wiki_id: str, page_id: int) -> bool:
         """Whether :meth:`text` would give one, at less cost."""
-        query = f"SELECT 1 FROM texts WHERE id = {_ROW}"  # noqa: S608 - a constant
+        query = f"SELECT 1 FROM texts WHERE id = {_ROW}"
         return self._db.execute(query, (wiki_id, page_id)).fetchone() is not None
 
     def hidden(self, wiki_id: str, rev_ids: Iterable[int]) -> Mapping[int, Visibility]:
