@@ -186,6 +186,8 @@ async def _open(settings: Settings, stack: AsyncExitStack, *, ingest: bool, enri
         hub.meter = Meter(WikiApi(session, settings.api, settings.wiki, settings.contact, _counted(hub)))
         hub.enrich.api = hub.meter
         hub.enrich.watch.on_outcome.append(_measure)
+        telemetry.CHANGES_QUEUED.set_function(hub.enrich.queued)
+        telemetry.WIKIS_OUT.set_function(lambda: len(hub.enrich.wikis_out) if hub.enrich else 0)
     return hub
 
 

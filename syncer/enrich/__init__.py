@@ -100,6 +100,10 @@ class Enrich:
         """The wikis that were taken out of the way."""
         return self._session.outages.out if self._session else frozenset()
 
+    def queued(self) -> int:
+        """How many changes are taken in and not finished."""
+        return sum(len(queue) for queue in self._session.queues.values()) if self._session else 0
+
     def status(self) -> dict[str, object]:
         """What is queued and in flight, for whom; ``idle`` when there is nothing, and nothing more in the journal."""
         session = self._session
@@ -108,7 +112,7 @@ class Enrich:
         waiting = {queue.wiki_id: len(queue) for queue in session.queues.values() if len(queue)}
         return {
             "idle": session.caught_up and not waiting,
-            "queued": sum(waiting.values()),
+            "queued": self.queued(),
             "in_flight": sum(queue.in_work for queue in session.queues.values()),
             "wikis_waiting": waiting,
             "wikis_out": sorted(self.wikis_out),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from syncer import telemetry
 from syncer.compose import Frame, Published, compose
 from syncer.decide import Context, decide, first_question
 from syncer.enrich.queues import Item
@@ -190,6 +191,7 @@ class Settler:
         offsets = self.append([*batch.published, *batch.others, *closing, *self._progress_records(batch.partition)])
         now = self.context().now
         for mutation, offset in zip(batch.mutations, offsets, strict=False):
+            telemetry.MUTATIONS.labels(mutation.kind.value).inc()
             self.store.publish(mutation, batch.partition, offset)
             self.recent.note(mutation.wiki_id, mutation.page.page_id or 0, now)
         if batch.mutations:

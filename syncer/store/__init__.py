@@ -146,7 +146,7 @@ class Store:
         state = self.page(wiki_id, page_id)
         if state is None or state.revision is None or state.revision.sha1 != sha1(text):
             return False
-        row = self._db.execute(f"UPDATE pages SET diverged = NULL WHERE id = {_ROW} RETURNING id", (wiki_id, page_id)).fetchone()
+        row = self._db.execute(f"UPDATE pages SET diverged = NULL WHERE id = {_ROW} RETURNING id", (wiki_id, page_id)).fetchone()  # noqa: S608
         self._write_text(row[0], text)
         return True
 
@@ -229,7 +229,7 @@ class Store:
         """Put a page's text last in the order of eviction."""
         if self._max_bytes is not None:
             self._touched += 1
-            self._db.execute(f"UPDATE pages SET touched = ? WHERE id = ? AND {condition}", (self._touched, row))
+            self._db.execute(f"UPDATE pages SET touched = ? WHERE id = ? AND {condition}", (self._touched, row))  # noqa: S608
 
     def _erase(self, row: int) -> None:
         self._drop_texts([row])
@@ -278,13 +278,13 @@ class Store:
 
     def text(self, wiki_id: str, page_id: int) -> bytes | None:
         """The current text of a page; None where there is none: hidden, deleted, diverged or evicted."""
-        query = f"SELECT text, packed FROM texts JOIN seals USING (id) WHERE id = {_ROW}"
+        query = f"SELECT text, packed FROM texts JOIN seals USING (id) WHERE id = {_ROW}"  # noqa: S608
         row = self._db.execute(query, (wiki_id, page_id)).fetchone()
         return self._unpack.decompress(unseal(*row)) if row else None
 
     def has_text(self, wiki_id: str, page_id: int) -> bool:
         """Whether :meth:`text` would give one, at less cost."""
-        query = f"SELECT 1 FROM texts WHERE id = {_ROW}"
+        query = f"SELECT 1 FROM texts WHERE id = {_ROW}"  # noqa: S608
         return self._db.execute(query, (wiki_id, page_id)).fetchone() is not None
 
     def hidden(self, wiki_id: str, rev_ids: Iterable[int]) -> Mapping[int, Visibility]:
