@@ -39,7 +39,7 @@ from syncer.store import Store
 from tests.e2e.checker import Checker, check_counts
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
     from aiohttp import web
@@ -188,15 +188,22 @@ class Rig:
         self.journal = SqliteJournal(self.folder / "journal.db", self.settings.journal)
 
     @contextlib.asynccontextmanager
-    async def running(self) -> Any:
+    async def running(self) -> AsyncIterator[None]:
         """The hub, started again as often as it dies; at the end it stops in an orderly way."""
-        stop = asyncio.Event()
-        self._hub = asyncio.create_task(self._live(stop))
+        await self.start()
         try:
             yield
         finally:
-            stop.set()
-            await self._hub
+            await self.stop()
+
+    async def start(self) -> None:
+        self._stop = asyncio.Event()
+        self._hub = asyncio.create_task(self._live(self._stop))
+        await asyncio.sleep(0)
+
+    async def stop(self) -> None:
+        self._stop.set()
+        await self._hub
 
     async def _live(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -264,9 +271,9 @@ class Rig:
 
     # -- what came of it ---------------------------------------------------------------------------------------------
 
-    async def mirrored(self, settings: MirrorSettings | None = None) -> list[dict[str, Any]]:
-        """What a mirror that reads everything exports."""
-        store = Store(self.folder / f"mirror{len(list(self.folder.iterdir()))}.db")
+    async def mirrored(self, settings: MirrorSettings | None = None, name: str | None = None) -> list[dict[str, Any]]:
+        """What a mirror exports that reads everything, or goes on where the one of that name stopped."""
+        store = Store(self.folder / f"mirror {name or len(list(self.folder.iterdir()))}.db")
         try:
             await Mirror(self.journal, store, settings or self.settings.mirror).run(asyncio.Event(), 0.1)
             assert not store.diverged()
