@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import fnmatch
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -38,7 +38,9 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 APPLY_AT_ONCE = 500  # mutations a transaction
-HEAL_EVERY = 10.0  # seconds between looks for pages to heal
+RETRY, RETRY_LIMIT = 1.0, 30.0  # seconds before the journal is tried again: 1, 2, 4 ... 30
+HEAL_EVERY = 10.0  # seconds before the next look for pages to heal, where there was none
+HEAL_AGAIN = 3600.0  # seconds before a text is asked for again that the wiki did not have: others have their turn
 HEAL_AT_ONCE = 50  # revisions: one request
 
 # Gives the texts of revisions of a wiki, of those that it has: (wiki id, domain, revision ids) -> revision id -> text.
@@ -66,44 +68,51 @@ class Mirror:
         self.tally = Tally()
         self._journal, self._store, self._settings, self._heal = journal, store, settings, heal
         self._thread = ThreadPoolExecutor(1, "mirror")
+        self._heal_at = 0.0
+        self._tried: dict[tuple[str, int], float] = {}  # revisions asked for in vain, and when
 
     async def run(self, stop: asyncio.Event, until_idle: float | None = None) -> None:
         """Follow the journal. Raises ResumeLost when it is another one, or no longer has what comes next."""
-        fresh = await self._work(lambda: self._store.bind(self._journal.identity))
-        offsets = {part: await self._start(part, fresh=fresh) for part in range(self._journal.partitions)}
-        loop = asyncio.get_running_loop()
-        moved = healed = loop.time()
-        failures = 0
+        now = asyncio.get_running_loop().time
+        moved, pause = now(), RETRY
+        offsets: dict[int, int] = {}
         while not stop.is_set():
             try:
+                offsets = offsets or await self._start()
                 found = [part for part in offsets if await self._step(part, offsets)]
-                failures = 0
             except JournalUnavailable as error:
-                failures += 1
-                log.warning("the journal cannot be read", why=str(error), hint=error.hint)
-                await unless(stop, min(0.5 * 2**failures, 30.0))
+                log.warning("the journal cannot be read", why=str(error), hint=error.hint, seconds=pause)
+                await unless(stop, pause)
+                pause = min(2 * pause, RETRY_LIMIT)
                 continue
-            if found:
-                moved = loop.time()
-                continue
-            if self._heal and loop.time() - healed >= min(HEAL_EVERY, until_idle or HEAL_EVERY):
-                healed = loop.time()
-                await self._heal_some()
-            if until_idle is not None and loop.time() - moved >= until_idle:
+            pause = RETRY
+            if found or await self._heal_some():
+                moved = now()
+            elif until_idle is not None and now() - moved >= until_idle:
                 return
-            await self._journal.wait(0.5 if until_idle is None else min(0.5, until_idle))
+            else:
+                await self._journal.wait(0.5 if until_idle is None else min(0.5, until_idle))
 
-    async def _start(self, partition: int, *, fresh: bool) -> int:
-        offset: int = await self._work(partial(self._store.offset, partition))
-        start, end = await self._journal.bounds(Topic.MUTATIONS, partition)
-        if fresh and offset == 0:
-            return start
-        if (offset and offset < start) or offset > end:
-            raise ResumeLost(
-                f"the mirror goes on at offset {offset} of partition {partition}, the journal has {start} to {end}",
-                hint="it was away for longer than the journal keeps: move mirror.path away and start the mirror anew",
-            )
-        return max(offset, start)
+    async def _start(self) -> dict[int, int]:
+        """Where to go on in every partition; a new mirror begins with the journal."""
+        bounds = {part: await self._journal.bounds(Topic.MUTATIONS, part) for part in range(self._journal.partitions)}
+        return await self._work(lambda: self._begin(bounds))
+
+    def _begin(self, bounds: Mapping[int, tuple[int, int]]) -> dict[int, int]:
+        if self._store.meta("journal") is None:
+            with self._store.folding():
+                for partition, (start, _) in bounds.items():
+                    self._store.advance(partition, start)
+        self._store.bind(self._journal.identity)
+        offsets = {partition: self._store.offset(partition) for partition in bounds}
+        for partition, offset in offsets.items():
+            start, end = bounds[partition]
+            if not start <= offset <= end:
+                raise ResumeLost(
+                    f"the mirror goes on at offset {offset} of partition {partition}, the journal has {start} to {end}",
+                    hint="it was away for longer than the journal keeps: move mirror.path away and start the mirror anew",
+                )
+        return offsets
 
     async def _step(self, partition: int, offsets: dict[int, int]) -> bool:
         """Apply what comes next of a partition; False at its end."""
@@ -152,15 +161,24 @@ class Mirror:
         self.tally.applied[mutation.kind.value] += 1
         telemetry.APPLIED.labels(mutation.kind.value).inc()
 
-    async def _heal_some(self) -> None:
-        """Ask for the texts of some pages that diverged, a wiki at a time, and keep those with the announced hash."""
+    async def _heal_some(self) -> bool:
+        """Ask for the texts of some pages that diverged, and keep those with the announced hash. False if none was to be asked."""
+        now = asyncio.get_running_loop().time()
+        if self._heal is None or now < self._heal_at:
+            return False
+        self._tried = {tried: at for tried, at in self._tried.items() if now < at + HEAL_AGAIN}
+        asked = False
         for wiki_id, domain, pages in await self._work(self._to_heal):
             try:
-                texts = await self._heal(wiki_id, domain, list(pages)) if self._heal else {}
+                texts = await self._heal(wiki_id, domain, list(pages))
             except (Retry, Unusable) as error:
                 log.warning("a wiki could not be asked to heal", wiki=wiki_id, why=str(error))
                 continue
+            asked = True
+            self._tried.update({(wiki_id, rev_id): now for rev_id in pages})
             self.tally.healed += await self._work(partial(self._put_right, wiki_id, pages, texts))
+        self._heal_at = now if asked else now + HEAL_EVERY
+        return asked
 
     def _to_heal(self) -> list[tuple[str, str, dict[int, int]]]:
         """By wiki: its domain, and the revisions whose texts are missing, with their pages; at most a request of each."""
@@ -169,13 +187,15 @@ class Mirror:
         for wiki_id, page_id, _ in self._store.diverged():
             state = self._store.page(wiki_id, page_id)
             pages = wanted.setdefault(wiki_id, {})
-            if state and state.revision and state.revision.visibility.text and len(pages) < HEAL_AT_ONCE:
+            if state is None or state.revision is None or not state.revision.visibility.text or len(pages) >= HEAL_AT_ONCE:
+                continue
+            if (wiki_id, state.revision.rev_id) not in self._tried:
                 pages[state.revision.rev_id] = page_id
         return [(wiki_id, domains[wiki_id], pages) for wiki_id, pages in wanted.items() if pages]
 
     def _put_right(self, wiki_id: str, pages: dict[int, int], texts: dict[int, bytes]) -> int:
         with self._store.folding():
-            healed = sum(self._store.heal(wiki_id, pages[rev_id], text) for rev_id, text in texts.items())
+            healed = sum(self._store.heal(wiki_id, pages[rev_id], text) for rev_id, text in texts.items() if rev_id in pages)
         telemetry.HEALED.inc(healed)
         telemetry.DIVERGED.set(len(self._store.diverged()))
         return healed

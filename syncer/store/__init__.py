@@ -129,10 +129,6 @@ class Store:
             elif text is not KEPT:
                 self._write_text(row, text)
         self._note(mutation)
-        self._db.execute(
-            "INSERT INTO wikis VALUES (?, ?) ON CONFLICT DO UPDATE SET domain = excluded.domain WHERE domain <> excluded.domain",
-            (wiki_id, mutation.domain),
-        )
 
     def diverge(self, mutation: Mutation, reason: str) -> None:
         """Record, inside ``folding``, that a mutation did not fit: its facts are kept, the text is unknown until it is healed."""
@@ -201,7 +197,11 @@ class Store:
         return int(row[0])
 
     def _note(self, mutation: Mutation) -> None:
-        """Keep the ledger of what is hidden, which a revision leaves when it is shown again; and titles that a page has left."""
+        """Keep the ledger of what is hidden, which revisions leave when they are shown again; titles that were left; the domain."""
+        self._db.execute(
+            "INSERT INTO wikis VALUES (?, ?) ON CONFLICT DO UPDATE SET domain = excluded.domain WHERE domain <> excluded.domain",
+            (mutation.wiki_id, mutation.domain),
+        )
         if mutation.prior and mutation.prior.title:
             left = (mutation.wiki_id, mutation.prior.title)
             held = "SELECT 1 FROM pages WHERE wiki = ?1 AND title = ?2"

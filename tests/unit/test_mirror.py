@@ -1,0 +1,457 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pytest
+
+from syncer import mirror
+from syncer.config import JournalSettings, MirrorSettings, Retention
+from syncer.errors import JournalUnavailable, Misconfigured, ResumeLost, WikiUnavailable
+from syncer.journal import Record, Topic, partition_of
+from syncer.journal.sqlite import SqliteJournal
+from syncer.mirror import Mirror
+from syncer.mirror.reading import Fault, export, page_line, verify
+from syncer.model import PageFacts, Prior, Redacted, Visibility
+from syncer.store import Store
+from syncer.wire import encode_mutation, headers_of, key_of
+from tests.mutations import Pages, moved, sha1
+from tests.virtual import run as run_virtually
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+    from pathlib import Path
+
+    from syncer.mirror import Healer
+    from syncer.model import Mutation
+    from tests.virtual import Clock
+
+PARTITIONS = 3
+
+
+@pytest.fixture
+async def journal(tmp_path: Path) -> AsyncIterator[SqliteJournal]:
+    made = opened(tmp_path)
+    yield made
+    await made.close()
+
+
+def opened(folder: Path, **retention: Any) -> SqliteJournal:
+    return SqliteJournal(folder / "journal.db", JournalSettings(partitions=PARTITIONS, retention=Retention(**retention)))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    made = Store(tmp_path / "mirror.db")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def pages() -> Pages:
+    return Pages()
+
+
+def record(mutation: Mutation) -> Record:
+    partition = partition_of(mutation.wiki_id, PARTITIONS)
+    return Record(Topic.MUTATIONS, partition, key_of(mutation), encode_mutation(mutation), headers_of(mutation))
+
+
+async def publish(journal: SqliteJournal, *mutations: Mutation) -> None:
+    await journal.commit([record(mutation) for mutation in mutations])
+
+
+async def follow(
+    journal: SqliteJournal, store: Store, heal: Healer | None = None, *, idle: float = 0.02, **settings: Any
+) -> Mirror:
+    follower = Mirror(journal, store, MirrorSettings(**settings), heal)
+    await follower.run(asyncio.Event(), idle)
+    follower._thread.shutdown()
+    return follower
+
+
+def titles(store: Store) -> list[str | None]:
+    return [page["title"] for page in export(store)]
+
+
+# -- applying ---------------------------------------------------------------------------------------------------------
+
+
+async def test_it_applies_what_there_is_and_goes_on_where_it_stopped(journal: SqliteJournal, store: Store, pages: Pages) -> None:
+    await publish(journal, pages.snapshot(1, "A", b"one"), pages.snapshot(2, "B", b"other"), pages.patch(1, "A", b"two"))
+    first = await follow(journal, store)
+    assert first.tally.applied == {"snapshot": 2, "patch": 1}
+    await publish(journal, pages.delete(2, "B"), pages.patch(1, "AA", b"three"))
+    second = await follow(journal, store)
+    assert second.tally.applied == {"delete": 1, "patch": 1}
+    (page,) = export(store)
+    assert (page["title"], page["text"], page["sha1"]) == ("AA", "three", sha1(b"three"))
+    assert list(verify(store)) == [None]
+
+
+async def test_many_mutations_take_several_transactions(journal: SqliteJournal, store: Store, pages: Pages) -> None:
+    count = mirror.APPLY_AT_ONCE * 2 + 1
+    await publish(journal, pages.snapshot(1, "A", b"0"), *(pages.patch(1, "A", b"%d" % n) for n in range(1, count)))
+    assert (await follow(journal, store)).tally.applied.total() == count
+    assert store.text("testwiki", 1) == b"%d" % (count - 1)
+
+
+async def test_what_is_hidden_has_no_text(journal: SqliteJournal, store: Store, pages: Pages) -> None:
+    await publish(journal, pages.snapshot(1, "A", b"one"))
+    await follow(journal, store)
+    hidden = Redacted(pages.last_rev_id, Visibility(text=False))
+    await publish(journal, pages.snapshot(1, "A", None, gap=False, redacted=(hidden,)))
+    await follow(journal, store)
+    (page,) = export(store)
+    assert (page["text"], page["sha1"]) == (None, None)
+    assert list(verify(store)) == [None]
+    assert store.hidden("testwiki", [hidden.rev_id]) == {hidden.rev_id: hidden.visibility}
+
+
+async def test_dying_at_any_point_of_a_transaction_costs_nothing(
+    journal: SqliteJournal, store: Store, pages: Pages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pages and offset are one transaction: whatever the moment, the next start goes on with what was kept."""
+    texts = [b"%d" % n for n in range(30)]
+    await publish(journal, pages.snapshot(1, "A", texts[0]), *(pages.patch(1, "A", text) for text in texts[1:]))
+    monkeypatch.setattr(mirror, "APPLY_AT_ONCE", 7)
+    for method in ("fold", "advance"):
+        kept, calls = getattr(Store, method), iter(range(100))
+
+        def dying(self: Store, *args: Any, kept: Any = kept, calls: Iterator[int] = calls) -> None:
+            kept(self, *args)
+            if next(calls) in {0, 4, 9, 11}:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(Store, method, dying)
+        for _ in range(4):
+            with contextlib.suppress(KeyboardInterrupt):
+                await _once(journal, store)
+        monkeypatch.setattr(Store, method, kept)
+    await follow(journal, store)
+    assert store.text("testwiki", 1) == texts[-1]
+    assert not store.diverged()
+
+
+async def _once(journal: SqliteJournal, store: Store) -> None:
+    """Apply one portion in this thread, so that what is raised does not end the loop."""
+    follower = Mirror(journal, store, MirrorSettings())
+    offsets = await follower._start()
+    partition = partition_of("testwiki", PARTITIONS)
+    follower._apply(partition, await journal.read(Topic.MUTATIONS, partition, offsets[partition], limit=mirror.APPLY_AT_ONCE))
+
+
+# -- the scope of a partner -------------------------------------------------------------------------------------------
+
+
+async def test_wikis_are_chosen_by_glob(journal: SqliteJournal, store: Store) -> None:
+    for wiki in ("enwiki", "dewiki", "dewiktionary"):
+        await publish(journal, Pages(wiki).snapshot(1, wiki, b"text"))
+    follower = await follow(journal, store, wikis=("en*", "*tionary"))
+    assert titles(store) == ["dewiktionary", "enwiki"]
+    assert follower.tally.left_alone == 1
+
+
+async def test_what_is_not_wanted_is_judged_by_its_headers_alone(journal: SqliteJournal, store: Store, pages: Pages) -> None:
+    unwanted = record(pages.snapshot(1, "User:A", b"text", page=PageFacts(1, "User:A", 2)))
+    await journal.commit([replace(unwanted, value=b"nothing that anybody could read")])
+    assert (await follow(journal, store, namespaces=(0,))).tally.left_alone == 1
+
+
+async def test_a_page_leaves_the_scope_and_comes_back(journal: SqliteJournal, store: Store, pages: Pages) -> None:
+    await publish(journal, pages.snapshot(1, "A", b"one"))
+    away = pages.snapshot(1, "User:A", b"one", page=PageFacts(1, "User:A", 2))
+    await publish(journal, moved(away, Prior("A", 0)))
+    follower = await follow(journal, store, namespaces=(0,))
+    assert titles(store) == []
+    assert store.text("testwiki", 1) is None
+    assert follower.tally.applied == {"snapshot": 1, "delete": 1}
+    await publish(journal, pages.patch(1, "User:A", b"two", page=PageFacts(1, "User:A", 2)))
+    assert (await follow(journal, store, namespaces=(0,))).tally.left_alone == 1
+    await publish(journal, moved(pages.snapshot(1, "A", b"two"), Prior("User:A", 2)))
+    await follow(journal, store, namespaces=(0,))
+    assert [(page["title"], page["text"]) for page in export(store)] == [("A", "two")]
+    assert not store.diverged()
+
+
+# -- divergence and healing -------------------------------------------------------------------------------------------
+
+
+async def diverging(journal: SqliteJournal, pages: Pages, *page_ids: int) -> None:
+    """Publish pages whose first mutations a new mirror does not get to see."""
+    for page_id in page_ids:
+        pages.snapshot(page_id, f"P{page_id}", b"one of %d" % page_id)
+        await publish(journal, pages.patch(page_id, f"P{page_id}", b"two of %d" % page_id))
+
+
+def healer(texts: dict[int, bytes], asked: list[list[int]] | None = None) -> Healer:
+    async def heal(_wiki_id: str, _domain: str, rev_ids: Sequence[int]) -> dict[int, bytes]:
+        if asked is not None:
+            asked.append(list(rev_ids))
+        return {rev_id: texts[rev_id] for rev_id in rev_ids if rev_id in texts}
+
+    return heal
+
+
+async def test_what_does_not_fit_is_recorded_and_never_guessed(journal: SqliteJournal, store: Store, pages: Pages) -> None:
+    await diverging(journal, pages, 1)
+    follower = await follow(journal, store)
+    assert follower.tally.diverged == {"unknown page": 1}
+    assert store.diverged() == [("testwiki", 1, "unknown page")]
+    (page,) = export(store)
+    assert (page["title"], page["text"], page["sha1"]) == ("P1", None, sha1(b"two of 1"))
+    assert list(verify(store)) == [Fault("testwiki", 1, "P1", "unknown page")]
+    await publish(journal, pages.patch(1, "P1", b"three"))
+    assert (await follow(journal, store)).tally.diverged == {"no base text": 1}
+    await publish(journal, pages.snapshot(1, "P1", b"whole"))
+    await follow(journal, store)
+    assert store.diverged() == []
+    assert store.text("testwiki", 1) == b"whole"
+
+
+async def test_a_text_that_went_wrong_in_the_store_is_noticed(journal: SqliteJournal, store: Store, pages: Pages) -> None:
+    await publish(journal, pages.snapshot(1, "A", b"one two three"))
+    await follow(journal, store)
+    with store.folding():
+        row = store._db.execute("SELECT id FROM pages").fetchone()[0]
+        store._write_text(row, b"one TWO three")
+    assert list(verify(store)) == [Fault("testwiki", 1, "A", "hash")]
+    await publish(journal, pages.patch(1, "A", b"one two three four"))
+    await follow(journal, store)
+    assert store.diverged() == [("testwiki", 1, "hash of result")]
+    assert store.text("testwiki", 1) is None
+
+
+async def test_it_is_healed_from_where_it_is_asked_to(journal: SqliteJournal, store: Store, pages: Pages) -> None:
+    await diverging(journal, pages, 1, 2)
+    revs = {page_id: pages.revisions[page_id].rev_id for page_id in (1, 2)}
+    follower = await follow(journal, store, healer({revs[1]: b"two of 1", revs[2]: b"another text"}))
+    assert follower.tally.healed == 1
+    assert store.diverged() == [("testwiki", 2, "unknown page")]
+    assert [(page["title"], page["text"]) for page in export(store)] == [("P1", "two of 1"), ("P2", None)]
+    await publish(journal, pages.patch(1, "P1", b"three"))
+    assert (await follow(journal, store)).tally.diverged == {}
+
+
+async def test_what_cannot_be_healed_does_not_stand_in_the_way(
+    journal: SqliteJournal, store: Store, pages: Pages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror, "HEAL_AT_ONCE", 5)
+    await diverging(journal, pages, *range(1, 13))
+    good = {pages.revisions[page_id].rev_id: b"two of %d" % page_id for page_id in (11, 12)}
+    asked: list[list[int]] = []
+    await follow(journal, store, healer(good, asked))
+    assert len(store.diverged()) == 10
+    assert [len(rev_ids) for rev_ids in asked] == [5, 5, 2]  # and then not again, for an hour
+
+
+async def test_everything_that_can_be_healed_is_before_it_ends(
+    journal: SqliteJournal, store: Store, pages: Pages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror, "HEAL_AT_ONCE", 2)
+    await diverging(journal, pages, *range(1, 10))
+    follower = await follow(journal, store, healer({rev.rev_id: b"two of %d" % n for n, rev in pages.revisions.items()}))
+    assert follower.tally.healed == 9
+    assert not store.diverged()
+
+
+async def test_a_wiki_that_cannot_be_asked_is_asked_later(journal: SqliteJournal, store: Store, pages: Pages) -> None:
+    await diverging(journal, pages, 1)
+
+    async def away(_wiki_id: str, _domain: str, _rev_ids: Sequence[int]) -> dict[int, bytes]:
+        raise WikiUnavailable("testwiki: status 503")
+
+    follower = await follow(journal, store, away)
+    assert not follower._tried
+    assert len(store.diverged()) == 1
+
+
+async def test_what_is_hidden_is_not_asked_for(journal: SqliteJournal, store: Store, pages: Pages) -> None:
+    pages.snapshot(1, "A", b"one")
+    await publish(journal, pages.snapshot(1, "A", None, gap=False))
+    asked: list[list[int]] = []
+    await follow(journal, store, healer({}, asked))
+    assert store.diverged()
+    assert not asked
+
+
+# -- the journal it belongs to ----------------------------------------------------------------------------------------
+
+
+async def test_another_journal_is_refused(journal: SqliteJournal, store: Store, pages: Pages, tmp_path: Path) -> None:
+    await publish(journal, pages.snapshot(1, "A", b"one"))
+    await follow(journal, store)
+    (tmp_path / "other").mkdir()
+    other = opened(tmp_path / "other")
+    try:
+        with pytest.raises(ResumeLost, match="belongs to journal"):
+            await follow(other, store)
+    finally:
+        await other.close()
+
+
+async def test_a_journal_put_back_to_an_earlier_state_is_refused(journal: SqliteJournal, store: Store, pages: Pages) -> None:
+    await publish(journal, pages.snapshot(1, "A", b"one"), pages.patch(1, "A", b"two"))
+    await follow(journal, store)
+    journal._writer.execute('DELETE FROM "mutations" WHERE "offset" > 1')
+    with pytest.raises(ResumeLost, match="goes on at offset 3 of partition"):
+        await follow(journal, store)
+
+
+async def cut(journal: SqliteJournal) -> None:
+    kept = journal._retention
+    journal._retention = kept.model_copy(update={"mutations_bytes": 1})
+    await journal.retain()
+    journal._retention = kept
+
+
+async def test_a_journal_that_was_cut_too_far_is_refused(journal: SqliteJournal, store: Store, pages: Pages) -> None:
+    await publish(journal, pages.snapshot(1, "A", b"one"))
+    await follow(journal, store)
+    await publish(journal, pages.patch(1, "A", b"two"), pages.patch(1, "A", b"three"))
+    await cut(journal)
+    with pytest.raises(ResumeLost, match="the journal has"):
+        await follow(journal, store)
+
+
+async def test_so_is_one_of_which_it_had_read_nothing_yet(journal: SqliteJournal, store: Store, pages: Pages) -> None:
+    """It was there from the beginning, in a partition that was empty at the time: what was cut since is lost to it."""
+    await follow(journal, store)
+    await publish(journal, pages.snapshot(1, "A", b"one"), pages.patch(1, "A", b"two"))
+    await cut(journal)
+    with pytest.raises(ResumeLost, match="goes on at offset 0 of partition"):
+        await follow(journal, store)
+
+
+async def test_a_journal_cut_after_it_was_read_is_none_the_worse(journal: SqliteJournal, store: Store, pages: Pages) -> None:
+    await publish(journal, pages.snapshot(1, "A", b"one"))
+    await follow(journal, store)
+    await cut(journal)
+    await publish(journal, pages.patch(1, "A", b"two"))
+    await follow(journal, store)
+    assert store.text("testwiki", 1) == b"two"
+
+
+@pytest.mark.parametrize("dies", [False, True])
+async def test_a_new_mirror_begins_where_the_journal_does(
+    journal: SqliteJournal, store: Store, pages: Pages, monkeypatch: pytest.MonkeyPatch, *, dies: bool
+) -> None:
+    await publish(journal, pages.snapshot(1, "A", b"one"), pages.patch(1, "A", b"two"))
+    await cut(journal)
+    await publish(journal, pages.snapshot(2, "B", b"other"))
+    if dies:  # at its first start, before it had read anything
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "bind", lambda *_: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                await follow(journal, store)
+        with monkeypatch.context() as patch:
+            patch.setattr(Mirror, "_step", lambda *_: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                await follow(journal, store)
+    await follow(journal, store)
+    assert titles(store) == ["B"]
+
+
+async def test_a_record_that_cannot_be_read_stops_it(journal: SqliteJournal, store: Store, pages: Pages) -> None:
+    await journal.commit([replace(record(pages.snapshot(1, "A", b"one")), value=b'{"schema": "page-mutation/1.0.0"}')])
+    with pytest.raises(ResumeLost, match="offset 1"):
+        await follow(journal, store)
+    assert store.offset(partition_of("testwiki", PARTITIONS)) == 0
+
+
+async def test_so_does_a_kind_it_does_not_know(journal: SqliteJournal, store: Store, pages: Pages) -> None:
+    good = record(pages.snapshot(1, "A", b"one"))
+    value = {**orjson.loads(good.value), "kind": "transclude"}
+    await journal.commit([replace(good, value=orjson.dumps(value))])
+    with pytest.raises(Misconfigured, match="transclude"):
+        await follow(journal, store)
+
+
+# -- waiting ----------------------------------------------------------------------------------------------------------
+
+
+def virtually(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, work: Callable[[SqliteJournal, Store, Clock], Coroutine[Any, Any, None]]
+) -> None:
+    async def main(clock: Clock) -> None:
+        journal, store = opened(folder), Store(folder / "virtual.db")
+        try:
+            await work(journal, store, clock)
+        finally:
+            store.close()
+            await journal.close()
+
+    run_virtually(monkeypatch, main)
+
+
+def test_it_ends_when_nothing_came_for_so_long(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pages: Pages) -> None:
+    async def work(journal: SqliteJournal, store: Store, clock: Clock) -> None:
+        began = clock.monotonic()
+        following = asyncio.create_task(follow(journal, store, idle=30.0))
+        for _ in range(3):
+            await asyncio.sleep(20)
+            await publish(journal, pages.snapshot(1, "A", b"%d" % pages.last_rev_id))
+        assert (await following).tally.applied == {"snapshot": 3}
+        assert 90 <= clock.monotonic() - began < 92
+
+    virtually(monkeypatch, tmp_path, work)
+
+
+def test_it_goes_on_for_ever_and_ends_when_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    async def work(journal: SqliteJournal, store: Store, _clock: Clock) -> None:
+        stop = asyncio.Event()
+        follower = Mirror(journal, store, MirrorSettings())
+        following = asyncio.create_task(follower.run(stop))
+        await asyncio.sleep(120)
+        assert not following.done()
+        stop.set()
+        await asyncio.wait_for(following, 1)
+
+    virtually(monkeypatch, tmp_path, work)
+
+
+def test_a_journal_that_is_away_is_waited_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pages: Pages) -> None:
+    async def work(journal: SqliteJournal, store: Store, clock: Clock) -> None:
+        await publish(journal, pages.snapshot(1, "A", b"one"))
+        tries: list[float] = []
+        bounds = journal.bounds
+
+        async def away(*args: Any) -> tuple[int, int]:
+            tries.append(clock.monotonic())
+            if len(tries) < 2_000:  # 16 hours
+                raise JournalUnavailable("the disk is on fire")
+            return await bounds(*args)
+
+        monkeypatch.setattr(journal, "bounds", away)
+        await follow(journal, store)
+        assert store.text("testwiki", 1) == b"one"
+        pauses = [late - early for early, late in itertools.pairwise(tries[:8])]
+        assert pauses == pytest.approx([1, 2, 4, 8, 16, 30, 30], abs=0.01)
+
+    virtually(monkeypatch, tmp_path, work)
+
+
+# -- reading ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_page_that_lost_its_title_is_a_fault(journal: SqliteJournal, store: Store, pages: Pages) -> None:
+    await publish(journal, pages.snapshot(1, "A", b"one"), pages.snapshot(2, "A", b"other"))
+    await follow(journal, store)
+    assert list(verify(store)) == [Fault("testwiki", 1, None, "title taken over"), None]
+
+
+async def test_a_page_as_a_line(journal: SqliteJournal, store: Store, pages: Pages) -> None:
+    await publish(journal, pages.snapshot(7, "Ä B", "é\u2028".encode(), page=PageFacts(7, "Ä B", 0, is_redirect=True)))
+    await follow(journal, store)
+    ((wiki, state),) = store.pages()
+    assert page_line(store, wiki, state) == {
+        "wiki_id": "testwiki", "page_id": 7, "title": "Ä B", "namespace": 0, "rev_id": 101,
+        "timestamp": "2026-11-02T09:59:58Z", "sha1": sha1("é\u2028".encode()), "content_model": "wikitext",
+        "is_redirect": True, "text": "é\u2028",
+    }  # fmt: skip
+    assert list(export(store, "otherwiki")) == []
+    assert list(verify(store, "otherwiki")) == []
