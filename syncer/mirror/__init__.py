@@ -162,7 +162,7 @@ class Mirror:
         telemetry.APPLIED.labels(mutation.kind.value).inc()
 
     async def _heal_some(self) -> bool:
-        """Ask for the texts of some pages that diverged, and keep those with the announced hash. False if none was to be asked."""
+        """Ask for the texts of some pages that diverged, and keep those with the announced hash. Whether any was asked for."""
         now = asyncio.get_running_loop().time()
         if self._heal is None or now < self._heal_at:
             return False

@@ -176,7 +176,12 @@ class Store:
         self._db.execute("UPDATE seals SET facts = ? WHERE id = ?", (NO_KEY, *row))
         self._erase(row[0])
         if page.title:
-            self._db.execute("INSERT OR IGNORE INTO gone VALUES (?, ?)", (wiki_id, page.title))
+            self._leave(wiki_id, page.title)
+
+    def _leave(self, wiki_id: str, title: str) -> None:
+        """Remember that a title has lost its page, unless another has it now."""
+        held = "SELECT 1 FROM pages WHERE wiki = ?1 AND title = ?2"
+        self._db.execute(f"INSERT OR IGNORE INTO gone SELECT ?1, ?2 WHERE NOT EXISTS ({held})", (wiki_id, title))
 
     def _write_page(self, mutation: Mutation, title: str | None, *, keep_divergence: bool = False) -> int:
         """Write everything but the text; a title other than the page's is taken from whoever holds it. Returns the row."""
@@ -197,15 +202,13 @@ class Store:
         return int(row[0])
 
     def _note(self, mutation: Mutation) -> None:
-        """Keep the ledger of what is hidden, which revisions leave when they are shown again; titles that were left; the domain."""
+        """Keep the ledger of what is hidden, which revisions leave when shown again, titles that were left, and the domain."""
         self._db.execute(
             "INSERT INTO wikis VALUES (?, ?) ON CONFLICT DO UPDATE SET domain = excluded.domain WHERE domain <> excluded.domain",
             (mutation.wiki_id, mutation.domain),
         )
         if mutation.prior and mutation.prior.title:
-            left = (mutation.wiki_id, mutation.prior.title)
-            held = "SELECT 1 FROM pages WHERE wiki = ?1 AND title = ?2"
-            self._db.execute(f"INSERT OR IGNORE INTO gone SELECT ?1, ?2 WHERE NOT EXISTS ({held})", left)
+            self._leave(mutation.wiki_id, mutation.prior.title)
         for entry in mutation.redacted:
             self._unclean = True  # an older text, or names and comments
             seen = entry.visibility

@@ -155,7 +155,8 @@ class MirrorMachine(RuleBasedStateMachine):
         mutation = self.pages.delete(page_id, known.title if known and known.title else title)
         self.fold(mutation)
         self.known[page_id] = Known(mutation.seq, None)
-        self.gone.add(mutation.page.title)
+        if mutation.page.title not in {other.title for other in self.known.values()}:
+            self.gone.add(mutation.page.title)
 
     @rule(title=TITLES)
     def delete_by_title(self, title: str) -> None:
