@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from syncer.config import EnrichSettings
     from syncer.errors import WikiUnavailable
 
+UNAVAILABLE = "wiki_unavailable"  # the reason of what is set aside while a wiki is out of the way
 FORBIDDEN_BY = 2  # wikis that answer 403 before it is us who are blocked (DESIGN 7)
 STAYS = 60.0  # seconds of failing before many changes waiting are a reason: one maxlag in a backlog is none
 

@@ -25,21 +25,22 @@ class Sites:
     """``work`` does things with the store in its thread."""
 
     store: Store
+    api: Api
     work: Callable[[Callable[[], Any]], Awaitable[Any]]
     _known: dict[str, tuple[float, Site]] = field(default_factory=dict)
 
-    async def get(self, api: Api, wiki_id: str, domain: str) -> Site:
+    async def get(self, wiki_id: str, domain: str) -> Site:
         """What a wiki says, if need be by asking it."""
         known = self._known.get(wiki_id) or await self.work(partial(self._recall, wiki_id))
         if known is None or not known[0] <= time.time() < known[0] + KEPT_FOR:
-            return await self.ask(api, wiki_id, domain)
+            return await self.ask(wiki_id, domain)
         self._known[wiki_id] = known
         site: Site = known[1]
         return site
 
-    async def ask(self, api: Api, wiki_id: str, domain: str) -> Site:
+    async def ask(self, wiki_id: str, domain: str) -> Site:
         """Ask it, whatever is known."""
-        site = await api.site(wiki_id, domain)
+        site = await self.api.site(wiki_id, domain)
         self._known[wiki_id] = (time.time(), site)
         await self.work(partial(self.store.remember, _name(wiki_id), orjson.dumps(self._known[wiki_id]).decode()))
         return site

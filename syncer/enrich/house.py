@@ -1,0 +1,90 @@
+"""What a session of enrich has, and what has to be done from time to time whatever comes in."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from syncer.enrich.catchup import changes_at, open_set_asides
+from syncer.enrich.outages import UNAVAILABLE
+from syncer.errors import Throttled, Unusable, WikiUnavailable
+from syncer.journal import POSITION_KEY, Topic, latest, partition_of
+from syncer.records import decode_resume
+from syncer.tasks import unless
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from syncer.budget import Budget
+    from syncer.enrich.outages import Outages
+    from syncer.enrich.settle import Settler
+    from syncer.enrich.sites import Sites
+    from syncer.journal import Journal
+
+log = structlog.get_logger()
+
+FLUSH_EVERY = 1.0  # seconds; what was finished without a mutation may be done again after a crash, this bounds how much
+RETAIN_EVERY = 600.0  # seconds
+
+
+@dataclass(slots=True)
+class House:
+    """``work`` does things with the store, in its thread."""
+
+    journal: Journal
+    settler: Settler
+    budget: Budget
+    outages: Outages
+    sites: Sites
+    work: Callable[[Callable[[], Any]], Awaitable[Any]]
+
+    async def keep(self, stop: asyncio.Event) -> None:
+        """Commit what was finished without a mutation; look after broken wikis and the journal's size."""
+        now = asyncio.get_running_loop().time
+        retain_at = now()
+        while not stop.is_set():
+            await unless(stop, FLUSH_EVERY)
+            await self.work(self.settler.flush)
+            for wiki_id in self.outages.due(now()):
+                await self._probe(wiki_id)
+            if now() >= retain_at:
+                retain_at = now() + RETAIN_EVERY
+                await self._retain()
+
+    async def _probe(self, wiki_id: str) -> None:
+        """Ask a wiki that is out of the way about itself; replay what was set aside if it answers."""
+        now = asyncio.get_running_loop().time
+        partition = partition_of(wiki_id, self.journal.partitions)
+        entries = (await open_set_asides(self.journal, partition)).values()
+        offsets = {entry.offset for entry in entries if (entry.wiki_id, entry.reason) == (wiki_id, UNAVAILABLE)}
+        replayed = 0
+        async for changes in changes_at(self.journal, partition, offsets):
+            if not replayed:
+                try:
+                    await self.sites.ask(wiki_id, changes[0].domain)
+                except Throttled as error:
+                    self.budget.throttled(wiki_id, now(), error.after or 0.0)
+                    return
+                except (WikiUnavailable, Unusable):
+                    self.outages.put_off(wiki_id, now())
+                    return
+            await self.work(partial(self.settler.replay, changes))
+            replayed += len(changes)
+        self.outages.answered(wiki_id)
+        log.info("a wiki answers again", wiki=wiki_id, replayed=replayed)
+
+    async def _retain(self) -> None:
+        """Keep the journal within its bounds, and learn what gaps the feed has."""
+        removed = await self.journal.retain()
+        if removed:
+            log.info("the journal was cut to its retention", records=removed)
+        for partition in range(self.journal.partitions):
+            start, _ = await self.journal.bounds(Topic.MUTATIONS, partition)
+            await self.work(partial(self.settler.store.forget, partition, start))
+        resume = (await latest(self.journal, Topic.POSITIONS, 0)).get(POSITION_KEY)
+        if resume:
+            self.settler.gaps = decode_resume(resume.value).gaps

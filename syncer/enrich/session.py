@@ -1,0 +1,172 @@
+"""From one reading of what is committed to the next: take changes in, ask the wiki whose turn it is, see its batch through."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+import structlog
+
+from syncer.enrich.batch import Batch
+from syncer.enrich.inwork import POISON_AFTER
+from syncer.enrich.outages import UNAVAILABLE
+from syncer.enrich.queues import Item, WikiQueue
+from syncer.errors import Throttled, Unusable, WikiUnavailable
+from syncer.journal import Topic
+from syncer.tasks import together, unless
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from syncer.config import EnrichSettings
+    from syncer.enrich.batch import Api
+    from syncer.enrich.house import House
+    from syncer.enrich.inwork import InWork
+
+log = structlog.get_logger()
+
+READ_AT_ONCE = 500  # changes of a partition: half a MiB
+READ_EVERY = 1.0  # seconds between looks for new changes, where the journal says nothing
+
+
+@dataclass(slots=True)
+class Session:
+    """``caught_up``: there was nothing more in the journal when it was last looked at."""
+
+    settings: EnrichSettings
+    house: House
+    api: Api
+    in_work: InWork
+    queues: dict[str, WikiQueue] = field(default_factory=dict)
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+    caught_up: bool = False
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until ``stop``, then finish what is in work."""
+        await together(self._take_in(stop), self._dispatch(stop), self.house.keep(stop))
+        await self.house.work(self.house.settler.flush)
+
+    async def _take_in(self, stop: asyncio.Event) -> None:
+        """Read what was appended, partition by partition, as long as not too much of one is unfinished."""
+        loop, settler, journal = asyncio.get_running_loop(), self.house.settler, self.house.journal
+        while not stop.is_set():
+            found = False
+            for partition, progress in settler.progress.items():
+                if progress.unfinished >= self.settings.unfinished_limit:
+                    continue
+                records = await journal.read(Topic.CHANGES, partition, progress.read_to, limit=READ_AT_ONCE)
+                if records:
+                    found = True
+                    await self._enqueue(await self.house.work(partial(settler.take_in, partition, records, loop.time())))
+            self.caught_up = not found
+            self.woken.set()
+            if not found:
+                await journal.wait(READ_EVERY)
+
+    async def _enqueue(self, items: Sequence[Item]) -> None:
+        out: list[Item] = []
+        for item in items:
+            change = item.change
+            deaths = self.in_work.deaths(item.partition, item.offset)
+            item.alone = deaths > 0
+            if deaths >= POISON_AFTER:
+                await self._aside([item], "poison", f"the process died {deaths} times with this change in work")
+            elif change.wiki_id in self.house.outages.out:
+                out.append(item)
+            else:
+                queue = self.queues.get(change.wiki_id)
+                if queue is None:
+                    queue = self.queues[change.wiki_id] = WikiQueue(change.wiki_id, change.domain)
+                queue.add(item)
+                self._tell(queue)
+        if out:
+            why = "the wiki has not answered for some time"
+            await self.house.work(partial(self.house.settler.set_aside, out, UNAVAILABLE, why))
+
+    def _tell(self, queue: WikiQueue) -> None:
+        self.house.budget.queued(queue.wiki_id, queue.values, queue.oldest if queue.waiting else 0.0)
+
+    async def _dispatch(self, stop: asyncio.Event) -> None:
+        """Ask the wiki whose turn it is, as many at a time as the settings allow; at the end wait for what is in work."""
+        now, budget = asyncio.get_running_loop().time, self.house.budget
+        running: set[asyncio.Task[None]] = set()
+        try:
+            while not stop.is_set():
+                for task in [task for task in running if task.done()]:
+                    running.discard(task)
+                    task.result()
+                self.woken.clear()
+                due = self._fall_due(now())
+                wiki_id = budget.choose(now())
+                if wiki_id is None:
+                    wait = min(budget.wake_at(now()), due, now() + 1.0) - now()
+                    await unless(self.woken, max(wait, 0.001))
+                else:
+                    running.add(asyncio.create_task(self._handle(self.queues[wiki_id])))
+                    await asyncio.sleep(0)
+            await asyncio.gather(*running)
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    def _fall_due(self, now: float) -> float:
+        """Queue again what was put off until now. Returns when the next such thing is due."""
+        for queue in self.queues.values():
+            if queue.delayed and queue.delayed[0][0] <= now:
+                queue.due(now)
+                self._tell(queue)
+        return min((queue.delayed[0][0] for queue in self.queues.values() if queue.delayed), default=float("inf"))
+
+    async def _handle(self, queue: WikiQueue) -> None:
+        """Take a batch and see it through; whatever it could not finish waits again."""
+        now, house = asyncio.get_running_loop().time, self.house
+        batch = Batch(queue, queue.take(), self.api, house.settler, house.work, self.in_work)
+        self._tell(queue)
+        try:
+            await self._see_through(batch)
+            queue.answered()
+            house.budget.answered(queue.wiki_id)
+            house.outages.answered(queue.wiki_id)
+        except Throttled as error:
+            until = house.budget.throttled(queue.wiki_id, now(), error.after or 0.0)
+            log.warning("the API asks us to wait", wiki=queue.wiki_id, why=str(error), seconds=round(until - now(), 1))
+        except WikiUnavailable as error:
+            await self._failed(batch, error)
+        finally:
+            queue.put_back(batch.pending)
+            self._tell(queue)
+            self.woken.set()
+
+    async def _see_through(self, batch: Batch) -> None:
+        try:
+            site = await self.house.sites.get(batch.queue.wiki_id, batch.queue.domain)
+        except Unusable as error:
+            await batch.aside(list(batch.pending), error)
+        else:
+            await batch.see_through(site)
+
+    async def _failed(self, batch: Batch, error: WikiUnavailable) -> None:
+        """Leave the wiki in peace for a while; if that lasts, take it out of the way."""
+        queue, budget, outages = batch.queue, self.house.budget, self.house.outages
+        now = asyncio.get_running_loop().time()
+        queue.failed()
+        if batch.answers.asked:  # it does answer, now and then
+            budget.answered(queue.wiki_id)
+        known = budget.failing_since(queue.wiki_id)
+        until = budget.failed(queue.wiki_id, now, error.after)
+        if known is None:
+            log.warning("a wiki does not answer", wiki=queue.wiki_id, why=str(error), seconds=round(until - now, 1))
+        outages.failed(queue.wiki_id, error)
+        if outages.broken(len(queue), now - (known or now)):
+            items = [*batch.pending, *queue.drain()]
+            queue.in_work -= len(batch.pending)
+            batch.pending.clear()
+            outages.put_off(queue.wiki_id, now)
+            await self._aside(items, UNAVAILABLE, str(error))
+
+    async def _aside(self, items: list[Item], reason: str, detail: str) -> None:
+        log.warning("set aside", reason=reason, detail=detail, wiki=items[0].change.wiki_id, changes=len(items))
+        await self.house.work(partial(self.house.settler.set_aside, items, reason, detail))
