@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, assert_never
 from urllib.parse import quote
 
 from syncer import diff, sections
+from syncer.errors import Unusable
 from syncer.model import Attribution, Base, Cause, Kind, Mutation, RevisionFacts
 from syncer.outcome import Bring, Redact, Remove
 
@@ -48,7 +49,7 @@ class Frame:
 
 
 def compose(step: Step, change: Change, published: Published, frame: Frame) -> Mutation:
-    """One step as a mutation. Raises nothing: what :func:`syncer.decide.decide` returns can always be composed."""
+    """One step as a mutation. Raises Unusable where the published text is needed and is not the announced one any more."""
     state = published.state
     mutation = Mutation(
         seq=state.seq + 1 if state else frame.generation * GENERATION + 1,
@@ -102,12 +103,15 @@ def _with_text(mutation: Mutation, step: Bring, state: PageState | None, base: b
     """The patch from the published text, or the whole text where that is smaller or the reader has no base."""
     mutation = replace(mutation, prior=step.prior, kind=Kind.SNAPSHOT)
     published = state.revision if state and state.live else None
+    if base is not None and (published is None or _sha1(base) != published.sha1):
+        base = None  # a store that rots is no reason to publish what fits nobody else's
     gap = step.gap or published is None or published.sha1 is None or base is None
     text = base if step.revision is None else step.revision.text
     if mutation.revision and not mutation.revision.visibility.text:
         return replace(mutation, gap=published is None or step.gap)
     if text is None:
-        raise AssertionError("a page of which neither text nor revision is at hand is always fetched")
+        page = f"{mutation.wiki_id} {mutation.page.page_id}"
+        raise Unusable("no_text", f"the store has lost the text of page {page}", hint=f"syncer repair {page}")
     if gap:
         parent = step.parent
         first = replace(mutation, gap=True, text=text)
