@@ -64,9 +64,10 @@ class _Batch:
 
 @dataclass(slots=True)
 class Settler:
-    """See the module. ``append`` commits to the journal and gives the offsets; ``context`` is made anew for every batch.
+    """See the module. ``append`` commits to the journal and gives the offsets; ``context`` is made anew for every decision.
 
-    ``told`` hears of every outcome. ``open`` are the keys of what stands set aside, with the wiki, by partition.
+    ``told`` hears of every outcome, once it is committed or needs nothing but that. ``open`` are the keys of what stands set
+    aside, with the wiki, by partition.
     """
 
     store: Store
@@ -124,6 +125,7 @@ class Settler:
                 items.append(item)
             else:
                 self._count(item, outcome)
+                self.told(change, outcome)
         return items
 
     def _set_aside_raw(self, partition: int, record: Stored, error: Exception) -> None:
@@ -144,6 +146,7 @@ class Settler:
                 questions[item] = outcome.question
             else:
                 self._count(item, outcome)
+                self.told(item.change, outcome)
         return questions
 
     # -- settling ----------------------------------------------------------------------------------------------------
@@ -171,8 +174,11 @@ class Settler:
                 outcomes.append((item, outcome))
                 if not isinstance(outcome, Ask | Later):
                     self._note_missing(item.change, answers)
-            if any(not isinstance(outcome, Ask | Later) for _, outcome in outcomes):
-                self._commit(batch, outcomes)
+            finished = [(item, outcome) for item, outcome in outcomes if not isinstance(outcome, Ask | Later)]
+            if finished:
+                self._commit(batch, finished)
+        for item, outcome in finished:
+            self.told(item.change, outcome)
         return outcomes
 
     def _note_missing(self, change: Change, answers: Answers) -> None:
@@ -237,6 +243,8 @@ class Settler:
             for item in own:
                 self._count(item, aside)
             self.append([*(self._aside_record(item, aside) for item in own), *self._progress_records(partition)])
+            for item in own:
+                self.told(item.change, aside)
 
     def replay(self, changes: Sequence[Change]) -> None:
         """Append changes that were set aside anew, each to close the entry it was set aside as."""
@@ -307,7 +315,6 @@ class Settler:
         self._open_or_close(item, opened=isinstance(outcome, Aside))
         progress.finish(item.offset)
         self._dirty.add(item.partition)
-        self.told(change, outcome)
 
     def _open_or_close(self, item: Item, *, opened: bool) -> None:
         """Keep account of what stands set aside. A replay that fails leaves open what it was to close; one may come twice."""
