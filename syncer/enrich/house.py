@@ -17,13 +17,14 @@ from syncer.records import decode_resume
 from syncer.tasks import unless
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from syncer.budget import Budget
     from syncer.enrich.outages import Outages
     from syncer.enrich.settle import Settler
     from syncer.enrich.sites import Sites
     from syncer.journal import Journal
+    from syncer.model import Change
 
 log = structlog.get_logger()
 
@@ -58,24 +59,31 @@ class House:
     async def _probe(self, wiki_id: str) -> None:
         """Ask a wiki that is out of the way about itself; replay what was set aside if it answers."""
         now = asyncio.get_running_loop().time
+        async for changes in self._unavailable(wiki_id):
+            try:
+                await self.sites.ask(wiki_id, changes[0].domain)
+            except Throttled as error:
+                self.budget.throttled(wiki_id, now(), error.after or 0.0)
+                return
+            except (WikiUnavailable, Unusable):
+                self.outages.put_off(wiki_id, now())
+                return
+            break
+        self.outages.answered(wiki_id)
+        await self.work(lambda: None)  # whatever was being set aside is, and from here on nothing more
+        replayed = 0
+        async for changes in self._unavailable(wiki_id):
+            await self.work(partial(self.settler.replay, changes))
+            replayed += len(changes)
+        log.info("a wiki answers again", wiki=wiki_id, replayed=replayed)
+
+    async def _unavailable(self, wiki_id: str) -> AsyncIterator[list[Change]]:
+        """What stands set aside because the wiki did not answer, some at a time."""
         partition = partition_of(wiki_id, self.journal.partitions)
         entries = (await open_set_asides(self.journal, partition)).values()
         offsets = {entry.offset for entry in entries if (entry.wiki_id, entry.reason) == (wiki_id, UNAVAILABLE)}
-        replayed = 0
         async for changes in changes_at(self.journal, partition, offsets):
-            if not replayed:
-                try:
-                    await self.sites.ask(wiki_id, changes[0].domain)
-                except Throttled as error:
-                    self.budget.throttled(wiki_id, now(), error.after or 0.0)
-                    return
-                except (WikiUnavailable, Unusable):
-                    self.outages.put_off(wiki_id, now())
-                    return
-            await self.work(partial(self.settler.replay, changes))
-            replayed += len(changes)
-        self.outages.answered(wiki_id)
-        log.info("a wiki answers again", wiki=wiki_id, replayed=replayed)
+            yield changes
 
     async def _retain(self) -> None:
         """Keep the journal within its bounds, and learn what gaps the feed has."""

@@ -67,12 +67,13 @@ class Session:
 
     async def _enqueue(self, items: Sequence[Item]) -> None:
         out: list[Item] = []
+        poison: list[Item] = []
         for item in items:
             change = item.change
             deaths = self.in_work.deaths(item.partition, item.offset)
             item.alone = deaths > 0
             if deaths >= POISON_AFTER:
-                await self._aside([item], "poison", f"the process died {deaths} times with this change in work")
+                poison.append(item)
             elif change.wiki_id in self.house.outages.out:
                 out.append(item)
             else:
@@ -81,9 +82,11 @@ class Session:
                     queue = self.queues[change.wiki_id] = WikiQueue(change.wiki_id, change.domain)
                 queue.add(item)
                 self._tell(queue)
-        if out:
+        if out:  # first of all: a probe counts on it
             why = "the wiki has not answered for some time"
             await self.house.work(partial(self.house.settler.set_aside, out, UNAVAILABLE, why))
+        for item in poison:
+            await self._aside([item], "poison", f"the process died {POISON_AFTER} times with this change in work")
 
     def _tell(self, queue: WikiQueue) -> None:
         self.house.budget.queued(queue.wiki_id, queue.values, queue.oldest if queue.waiting else 0.0)

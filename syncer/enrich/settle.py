@@ -81,6 +81,7 @@ class Settler:
     gaps: tuple[tuple[str | None, str], ...] = ()
     recent: Recent = field(init=False)
     _dirty: set[int] = field(default_factory=set)
+    _closing: dict[int, list[Record]] = field(default_factory=dict)
     _marks: dict[int, list[tuple[int, str]]] = field(default_factory=dict)
     _wikis: dict[int, set[str]] = field(default_factory=dict)
 
@@ -176,7 +177,7 @@ class Settler:
                     self._note_missing(item.change, answers)
             finished = [(item, outcome) for item, outcome in outcomes if not isinstance(outcome, Ask | Later)]
             if finished:
-                self._commit(batch, finished)
+                self._commit(batch)
         for item, outcome in finished:
             self.told(item.change, outcome)
         return outcomes
@@ -188,13 +189,12 @@ class Settler:
         for page in missing:
             self.recent.note(change.wiki_id, page, self.context().now)
 
-    def _commit(self, batch: _Batch, outcomes: Sequence[tuple[Item, Outcome]]) -> None:
+    def _commit(self, batch: _Batch) -> None:
         """Append everything at once, and note where the mutations stand."""
         counts = self.progress[batch.partition].counts
         counts.mutations += Counter(mutation.kind.value for mutation in batch.mutations)
         counts.upstream_hash += sum(mutation.upstream_sha1 is not None for mutation in batch.mutations)
-        closing = self._closing(outcomes)
-        offsets = self.append([*batch.published, *batch.others, *closing, *self._progress_records(batch.partition)])
+        offsets = self.append([*batch.published, *batch.others, *self._progress_records(batch.partition)])
         now = self.context().now
         for mutation, offset in zip(batch.mutations, offsets, strict=False):
             telemetry.MUTATIONS.labels(mutation.kind.value).inc()
@@ -261,23 +261,13 @@ class Settler:
         change = item.change
         entry = SetAside(aside.reason, aside.detail, self.clock(), change)
         headers = {"wiki": change.wiki_id, "reason": aside.reason}
-        return Record(Topic.SET_ASIDE, item.partition, change.replay_of or change.change_id, encode_set_aside(entry), headers)
-
-    def _closing(self, outcomes: Sequence[tuple[Item, Outcome]]) -> list[Record]:
-        """Close what replays were about, where they ended well."""
-        closing: list[Record] = []
-        for item, outcome in outcomes:
-            if item.change.replay_of and isinstance(outcome, Publish | Merged | Skip):
-                entry = SetAside("closed", "", self.clock(), closed_by=item.change.change_id)
-                headers = {"wiki": item.change.wiki_id, "reason": "closed"}
-                closing.append(Record(Topic.SET_ASIDE, item.partition, item.change.replay_of, encode_set_aside(entry), headers))
-        return closing
+        return Record(Topic.SET_ASIDE, item.partition, _key(change), encode_set_aside(entry), headers)
 
     def _progress_records(self, partition: int) -> list[Record]:
-        """The progress of a partition, and what it means for its wikis' watermarks."""
+        """The progress of a partition, what was closed by it, and what it means for its wikis' watermarks."""
         self._dirty.discard(partition)
         progress, marks = self.progress[partition], self._marks[partition]
-        records = [Record(Topic.PROGRESS, partition, PROGRESS_KEY, progress.encode())]
+        records = [*self._closing.pop(partition, ()), Record(Topic.PROGRESS, partition, PROGRESS_KEY, progress.encode())]
         complete_to = None
         while marks and marks[0][0] < progress.lowest_unfinished:
             complete_to = marks.pop(0)[1]
@@ -320,9 +310,17 @@ class Settler:
         """Keep account of what stands set aside. A replay that fails leaves open what it was to close; one may come twice."""
         change, keys = item.change, self.open[item.partition]
         count = self.progress[item.partition].open_set_asides
-        key = change.replay_of or change.change_id
-        if opened and key not in keys:
-            keys[key] = change.wiki_id
+        if opened and _key(change) not in keys:
+            keys[_key(change)] = change.wiki_id
             count[change.wiki_id] += 1
-        elif not opened and change.replay_of and keys.pop(key, None):
-            count[change.wiki_id] -= 1
+        elif not opened and change.replay_of:
+            entry = SetAside("closed", "", self.clock(), closed_by=change.change_id)
+            headers = {"wiki": change.wiki_id, "reason": "closed"}
+            record = Record(Topic.SET_ASIDE, item.partition, change.replay_of, encode_set_aside(entry), headers)
+            self._closing.setdefault(item.partition, []).append(record)
+            count[change.wiki_id] -= keys.pop(change.replay_of, None) is not None
+
+
+def _key(change: Change) -> str:
+    """What a change stands set aside under: a replay under that of what it replays."""
+    return change.replay_of or change.change_id

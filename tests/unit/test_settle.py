@@ -190,6 +190,16 @@ def test_a_replay_that_comes_twice_closes_it_once(desk: Desk) -> None:
     assert desk.progress.open_set_asides == {"enwiki": 1}
 
 
+def test_so_does_one_that_needs_no_asking(desk: Desk) -> None:
+    first = change(Cause.EDIT, "A", rev=10)
+    aside(desk, first)
+    desk.settle(World().page(1, "A", 10), change(Cause.EDIT, "A", rev=10))
+    assert desk.take_in([replayed(first, "second", at(0))]) == []  # merged: it is published
+    desk.settler.flush()
+    assert decode_set_aside(of(desk, Topic.SET_ASIDE)[-1].value).closed_by == "second"
+    assert not +desk.progress.open_set_asides
+
+
 def test_a_replay_of_what_ingest_had_set_aside_opens_nothing(desk: Desk) -> None:
     desk.settle(World().page(1, "A", 10), replayed(change(Cause.EDIT, "A", rev=10), "second", at(0)))
     assert not +desk.progress.open_set_asides
