@@ -11,15 +11,25 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import pytest
 
-from syncer.config import EnrichSettings, MirrorSettings, WikiSettings
-from syncer.demo.actions import WEIGHTS, Workload
+from syncer.config import ApiSettings, EnrichSettings, FeedSettings, JournalSettings, MirrorSettings, Settings, WikiSettings
+from syncer.demo.actions import WEIGHTS, Workload, drive
 from syncer.demo.events import PAGE_CHANGE, RECENT_CHANGE, REVISION_CREATE, STREAMS
 from syncer.demo.farm import Farm
+from syncer.demo.faults import Faults
+from syncer.demo.server import serve
 from syncer.demo.sites import SITES
+from syncer.enrich import Enrich
+from syncer.feed import Feed, Scope
+from syncer.fetch import WikiApi, user_agent
+from syncer.ingest import Ingest
+from syncer.journal.sqlite import SqliteJournal
 from syncer.mirror.reading import export
+from syncer.status import read_status
 from syncer.store import Store
+from syncer.tasks import together
 from tests.inprocess import ANYTHING, Rig, Trouble
 from tests.virtual import run
 
@@ -229,3 +239,50 @@ def test_requests_are_not_wasted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert rig.crashes
     assert 2 <= kinds["site"] <= 4  # it may die between the answer and the keeping of it
     assert len(rig.starts) < 0.6 * sum(rig.appended.values())
+
+
+BUDGET = 1_200  # requests a minute, one in 50 ms
+
+
+async def test_over_sockets(tmp_path: Path) -> None:
+    """Both stages, the feed and the API as they are served, in real time: connections are cut, answers fail in every way."""
+    farm = Farm(SITES[:3], pages=30, seed=1)
+    async with serve(farm) as upstream, aiohttp.ClientSession() as session:
+        settings = Settings(
+            feed=FeedSettings(url=upstream.feed_url, rewind=2.0, connect_for=2.0),
+            api=ApiSettings(url=upstream.api_url, requests_per_minute=BUDGET, young=1.5, timeout=1.0),
+            wiki=WikiSettings(namespaces=("*",)),
+            journal=JournalSettings(partitions=4),
+        )
+        journal, store = SqliteJournal(tmp_path / "journal.db", settings.journal), Store(tmp_path / "store.db", 10**9)
+        ingest = Ingest(journal, Feed(settings.feed, user_agent("test@example.org")), Scope(settings.wiki), settings.feed)
+        enrich = Enrich(journal, store, settings, tmp_path / "in-work")
+        enrich.api = WikiApi(session, settings.api, settings.wiki, "test@example.org", enrich.turn)
+        stop = asyncio.Event()
+        running = asyncio.create_task(together(ingest.run(stop), enrich.run(stop)))
+        while not ingest.status()["connected"]:  # noqa: ASYNC110 - it says so nowhere else
+            await asyncio.sleep(0.01)
+        upstream.faults = Faults(
+            duplicate=0.1, reorder=0.1, cut_after=1.0, cut="midevent", lag=0.3, mishaps={**ANYTHING, "reset": 0.02, "cut": 0.02}
+        )
+        await drive(Workload(farm, seed=1, weights=HARD), rate=40.0, count=240)
+        upstream.faults = Faults()
+        quiet = 0
+        while quiet < 8:
+            await asyncio.sleep(0.25)
+            quiet = quiet + 1 if ingest.idle_for() > 1.0 and enrich.status()["idle"] else 0
+            assert not running.done()
+        stop.set()
+        await running
+        assert by_key(export(store)).items() >= by_key(farm.export(touched=True)).items()
+        status = await read_status(journal)
+        assert status["balanced"]
+        assert not status["open_set_asides"]
+        # Law 8, from the other side: who is asked hears of it some milliseconds later, now sooner, now later.
+        asked = upstream.api.requests
+        starts = [one.at for one in asked]
+        assert len(asked) > 30
+        assert max(one.in_flight for one in asked) == 1
+        assert all(late - early > 10 * 60 / BUDGET - 0.04 for early, late in zip(starts, starts[10:], strict=False))
+        store.close()
+        await journal.close()
