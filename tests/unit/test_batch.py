@@ -12,7 +12,7 @@ from syncer.enrich.batch import Batch
 from syncer.enrich.inwork import InWork
 from syncer.enrich.queues import WikiQueue
 from syncer.errors import Throttled, Unusable, WikiUnavailable
-from syncer.model import Cause
+from syncer.model import Answer, Cause
 from syncer.outcome import Aside, Merged, Publish, Skip, SkipReason
 from tests.desk import START, Desk, change, facts
 from tests.world import SITE, World
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from syncer.model import Answer, Change, Site
+    from syncer.model import Change, Site
 
 
 @dataclass
@@ -242,6 +242,20 @@ async def test_a_question_without_an_end_has_one(bench: Bench, monkeypatch: pyte
     await bench.see_through(api, change(Cause.EDIT, "A", rev=9))
     assert bench.asides == {9: "unsettled"}
     assert len(api.asked) == batch.MOST_ROUNDS
+
+
+async def test_what_is_never_answered_for_is_asked_once_at_a_time(bench: Bench) -> None:
+    class Silent(FakeApi):
+        async def page_ids(self, _wiki_id: str, _domain: str, page_ids: Sequence[int]) -> Answer:
+            self._ask(page_ids)
+            return Answer()
+
+    api = Silent(World())
+    made = bench.batch(api, change(Cause.DELETE, "A", page=7))
+    await made.see_through(SITE)
+    assert api.asked == [(7,)]
+    assert len(bench.queue.delayed) == 1
+    assert not bench.outcomes
 
 
 async def test_what_is_in_work_is_noted_while_it_is_settled(bench: Bench) -> None:

@@ -181,6 +181,10 @@ YOUNG: dict[str, tuple[Cause, World, World, dict[str, Any]]] = {
     "create": (Cause.CREATE, World(), World().page(5, "A", 11), {"rev": 11}),
     "move": (Cause.MOVE, World().page(1, "A", 10), World().page(1, "A", 10).move(1, "B", 11, 3), {}),
     "move by id": (Cause.MOVE, World().page(1, "A", 10), World().page(1, "A", 10).move(1, "B", 11, 3), {"page": (1, 3)}),
+    "move over a redirect": (
+        Cause.MOVE, World().page(1, "A", 10).page(2, "B", 9, redirect=True),
+        World().page(1, "B", 11).page(3, "A", 12, redirect=True), {},
+    ),
     "delete": (Cause.DELETE, World().page(1, "A", 10), World(), {}),
     "delete by id": (Cause.DELETE, World().page(1, "A", 10), World(), {"page": 1}),
     "undelete": (Cause.UNDELETE, World(), World().page(1, "A", 10), {}),
@@ -523,15 +527,39 @@ def test_a_page_that_was_never_in_scope_yields_nothing() -> None:
 def test_a_page_enters_and_leaves_the_scope() -> None:
     desk = Desk(namespaces=SCOPE)
     inside, outside = World().page(1, "A", 10, 11), World().page(1, "User:A", 12)
-    desk.settle(inside, change(Cause.MOVE, "User:A", "A"))
+    desk.settle(inside, change(Cause.MOVE, "User:A", "A", namespace=2))
     desk.now += 60
-    desk.settle(outside, change(Cause.MOVE, "A", "User:A"))
+    desk.settle(outside, change(Cause.MOVE, "A", "User:A", namespace=0))
     desk.now += 60
-    desk.settle(inside, change(Cause.MOVE, "User:A", "A"))
+    desk.settle(inside, change(Cause.MOVE, "User:A", "A", namespace=2))
     assert desk.kinds() == ["snapshot+gap", "delete", "snapshot+gap"]
     left = desk.mutations[1]
     assert (left.page.title, left.page.namespace, left.prior, left.revision) == ("User:A", 2, Prior("A", 0), None)
     assert [one.seq for one in desk.mutations] == [1, 2, 3]
+    desk.close()
+
+
+def test_a_page_that_is_known_is_asked_for_whatever_its_event_says() -> None:
+    desk = Desk(namespaces=SCOPE)
+    seed(desk, World().page(1, "A", 10))
+    desk.settle(World().page(1, "User:A", 11, 12), change(Cause.EDIT, "User:A", rev=12, page=1, namespace=2))
+    assert desk.live() == {}
+    desk.close()
+
+
+def test_a_page_out_of_scope_is_not_waited_for() -> None:
+    desk = Desk(namespaces=SCOPE)
+    (outcome,) = desk.settle(World().page(1, "User:A", 10), change(Cause.LOG, "User:A", when=-1.0))
+    assert outcome == Skip(SkipReason.NAMESPACE)
+    assert not desk.waited
+    desk.close()
+
+
+def test_a_page_out_of_scope_is_not_deleted_by_title() -> None:
+    desk = Desk(namespaces=SCOPE)
+    (outcome,) = desk.settle(World(), change(Cause.DELETE, "User:A"))
+    assert outcome == Skip(SkipReason.PAGE_GONE)
+    assert not desk.mutations
     desk.close()
 
 
@@ -649,6 +677,25 @@ def test_nothing_that_the_ledger_holds_is_published_again(desk: Desk, cause: Cau
         assert one.patch is None
 
 
+def test_a_visibility_change_shows_only_what_it_names(desk: Desk) -> None:
+    """Though the other revision is there: something else in the batch was about it."""
+    world = World().page(1, "A", 9, 10)
+    seed(desk, world)
+    desk.settle(world.copy().hide(10, 1), change(Cause.VISIBILITY, "A", rev=10, claims=((10, NO_TEXT),)))
+    desk.now += 60
+    desk.settle(world, change(Cause.LOG, "A"), change(Cause.VISIBILITY, "A", rev=9))
+    assert desk.text(1) is None
+
+
+def test_a_parent_known_to_be_hidden_is_not_asked_for(desk: Desk) -> None:
+    desk.settle(World().page(1, "A", 9, 10).hide(9, 1), change(Cause.VISIBILITY, "A", rev=9, claims=((9, NO_TEXT),)))
+    desk.settle(World(), change(Cause.DELETE, "A"))
+    desk.now += 60
+    desk.asked.clear()
+    desk.settle(World().page(1, "A", 9, 10).hide(9, 1), change(Cause.EDIT, "A", rev=10, parent_rev_id=9))
+    assert desk.asked == [Question(rev_ids=frozenset({10}))]
+
+
 def test_a_new_revision_on_top_of_one_that_is_hidden_from_here_on(desk: Desk) -> None:
     """The hiding of what is published comes together with what came after it: no patch builds on a hidden text."""
     seed(desk, World().page(1, "A", 10))
@@ -706,6 +753,7 @@ def test_a_revision_told_a_second_time_is_a_page_to_read_again(desk: Desk) -> No
     world = World().page(4, "A", 10)
     desk.settle(world, change(Cause.EDIT, "A", page=1))
     assert desk.live() == facts(world)
+    assert desk.settle(world, change(Cause.EDIT, "A", page=4)) == [Skip(SkipReason.UNCHANGED)]
 
 
 def test_an_evicted_base_is_fetched_with_the_edit(desk: Desk) -> None:
@@ -719,6 +767,20 @@ def test_an_evicted_base_is_fetched_with_the_edit(desk: Desk) -> None:
     desk.settle(world, change(Cause.EDIT, "A", rev=11))
     assert desk.asked == [Question(rev_ids=frozenset({10, 11}))]
     assert made(desk, 1) == ["patch 1 11"]
+
+
+def test_an_evicted_text_is_fetched_where_it_is_sent_whole(desk: Desk) -> None:
+    """A namespace was renamed: the page is to be a snapshot though it has no new revision."""
+    world = World().page(1, "A", 9, 10)
+    seed(desk, world)
+    desk.store._max_bytes = 0
+    with desk.store.folding():
+        pass
+    desk.store._max_bytes = 10**9
+    world.pages[1] = replace(world.pages[1], title="User:A", namespace=2)
+    desk.settle(world, change(Cause.EDIT, "A", rev=9))
+    assert made(desk, 1) == ["snapshot+gap 1 10"]
+    assert desk.mutations[-1].text == text_of(10).encode()
 
 
 def test_an_evicted_base_that_is_gone_makes_a_gap(desk: Desk) -> None:
@@ -767,9 +829,19 @@ def test_the_same_revision_with_another_text(desk: Desk) -> None:
 def test_a_repair_publishes_the_page_whole(desk: Desk) -> None:
     world = World().page(1, "A", 10)
     seed(desk, world)
-    for one in (change(Cause.REPAIR, "A"), change(Cause.REPAIR, page=1), change(Cause.REPAIR, "A", rev=9)):
+    for one in (change(Cause.REPAIR, "A", when=0.0), change(Cause.REPAIR, page=1), change(Cause.REPAIR, "A", rev=9)):
         assert isinstance(desk.settle(world, one)[0], Publish)
     assert made(desk, 1) == ["snapshot+gap 1 10"] * 3
+
+
+def test_a_repair_asks_again_for_what_is_there(desk: Desk) -> None:
+    world = World().page(1, "A", 9, 10)
+    seed(desk, world)
+    desk.settle(world, change(Cause.REPAIR, "A", rev=9))
+    assert desk.asked == [Question(rev_ids=frozenset({9})), Question(rev_ids=frozenset({10}))]
+    (outcome,) = desk.settle(World(), change(Cause.RECONCILE, page=77, when=0.0))
+    assert outcome == Skip(SkipReason.PAGE_GONE)
+    assert not desk.waited  # nothing has happened that could have to show
 
 
 @pytest.mark.parametrize("cause", [Cause.EDIT, Cause.PROTECT])

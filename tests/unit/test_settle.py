@@ -83,8 +83,8 @@ def test_if_the_journal_refuses_the_store_forgets(desk: Desk) -> None:
 def test_a_change_is_settled_whole_or_not_at_all(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page that moved, and the redirect left: if the one is too large a record, the other is not published either."""
     desk.settle(World().page(1, "A", 10), change(Cause.CREATE, "A", rev=10))
-    monkeypatch.setattr(wire, "MAX_RECORD", 1_500)
-    world = World().page(1, "A", 10).move(1, "B", 11).page(3, "A", 12, text="x" * 1_500)
+    monkeypatch.setattr(wire, "MAX_RECORD", 2_000)
+    world = World().page(1, "B", 11, text="x" * 2_000).page(3, "A", 12)
     other = World().page(7, "C", 70).pages[7], World().page(7, "C", 70).revisions[70]
     world.pages[7], world.revisions[70] = other
     outcomes = desk.settle(world, change(Cause.MOVE, "A", "B"), change(Cause.EDIT, "C", rev=70))
@@ -95,6 +95,7 @@ def test_a_change_is_settled_whole_or_not_at_all(desk: Desk, monkeypatch: pytest
     state = desk.page(1)
     assert state
     assert (state.title, state.seq) == ("A", 1)
+    assert desk.page(3) is None
     assert desk.progress.open_set_asides == {"enwiki": 1}
 
 
