@@ -250,12 +250,12 @@ async def test_what_is_never_answered_for_is_asked_once_at_a_time(bench: Bench) 
             self._ask(page_ids)
             return Answer()
 
-    api = Silent(World())
-    made = bench.batch(api, change(Cause.DELETE, "A", page=7))
+    api = Silent(World().page(1, "A", 9, 10))
+    made = bench.batch(api, change(Cause.DELETE, "Z", page=7), change(Cause.EDIT, "A", rev=9))
     await made.see_through(SITE)
-    assert api.asked == [(7,)]
-    assert len(bench.queue.delayed) == 1
-    assert not bench.outcomes
+    assert api.asked == [(9,), (7,), (10,)]
+    assert [item.change.titles for _, _, item in bench.queue.delayed] == [("Z",)]
+    assert [type(outcome) for outcome in bench.outcomes] == [Publish]
 
 
 async def test_what_is_in_work_is_noted_while_it_is_settled(bench: Bench) -> None:

@@ -778,7 +778,7 @@ def test_an_evicted_text_is_fetched_where_it_is_sent_whole(desk: Desk) -> None:
         pass
     desk.store._max_bytes = 10**9
     world.pages[1] = replace(world.pages[1], title="User:A", namespace=2)
-    desk.settle(world, change(Cause.EDIT, "A", rev=9))
+    desk.settle(world, change(Cause.VISIBILITY, "A", rev=9))
     assert made(desk, 1) == ["snapshot+gap 1 10"]
     assert desk.mutations[-1].text == text_of(10).encode()
 
