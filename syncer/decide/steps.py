@@ -88,8 +88,10 @@ def _brought(case: Case, page: Page, state: PageState | None) -> list[Step]:
 
 def _moves_on(current: Revision, published: RevisionFacts, change: Change) -> bool:
     """Whether the text to publish is another one than the published."""
+    if current.rev_id != published.rev_id or change.cause is Cause.REPAIR:
+        return True
     digest = None if current.text is None else hashlib.sha1(current.text, usedforsecurity=False).hexdigest()
-    return (current.rev_id, digest) != (published.rev_id, published.sha1) or change.cause is Cause.REPAIR
+    return digest != published.sha1
 
 
 def _erased(published: RevisionFacts, seen: Mapping[int, Revision], current: Revision) -> bool:
