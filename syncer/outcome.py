@@ -47,6 +47,7 @@ class Answers:
     bad_rev_ids: set[int] = field(default_factory=set)
     missing_titles: dict[str, int] = field(default_factory=dict)
     missing_page_ids: set[int] = field(default_factory=set)
+    invalid_titles: set[str] = field(default_factory=set)
     canonical: dict[str, str] = field(default_factory=dict)
     torn: set[int] = field(default_factory=set)
     _page_of: dict[int, int] = field(default_factory=dict)
@@ -56,6 +57,7 @@ class Answers:
         """Take in the answer to a question."""
         self.asked |= question
         self.bad_rev_ids |= answer.bad_rev_ids
+        self.invalid_titles |= answer.invalid_titles
         self.canonical |= answer.canonical
         self.torn |= answer.missing_page_ids & self.pages.keys()
         self.torn |= {page.page_id for title in answer.missing_titles if (page := self.page_at(title))}

@@ -208,3 +208,24 @@ def last(desk: Desk) -> Mutation:
 
 
 __all__ = ["DOMAIN", "START", "WIKI", "Cause", "Desk", "Kind", "at", "change", "facts", "last"]
+
+
+def seed(desk: Desk, world: World, *page_ids: int) -> None:
+    """Publish what a world has, long ago."""
+    desk.now -= 1000
+    desk.settle(world, change(Cause.RECONCILE, page=page_ids or sorted(world.pages)))
+    desk.now += 1000
+    desk.asked.clear()
+    desk.waited.clear()
+
+
+def made(desk: Desk, before: int) -> list[str]:
+    """What was published since there were so many: kind, page, revision, with ``+gap``."""
+    return [
+        f"{one.kind.value}{'+gap' if one.gap else ''} {one.page.page_id} {one.revision.rev_id if one.revision else '-'}"
+        for one in desk.mutations[before:]
+    ]
+
+
+def lagging(before: World, after: World, until: float) -> Callable[[float], World]:
+    return lambda now: before if now < START + until else after

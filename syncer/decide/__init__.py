@@ -94,10 +94,10 @@ def _from_revisions(case: Case) -> Outcome | None:
     return None
 
 
-def _from_titles(case: Case) -> None:
+def _from_titles(case: Case) -> Outcome | None:
     """The pages at the change's titles and those that were there before, unless its revisions already said which page."""
     if case.change.rev_ids and case.subjects:
-        return
+        return None
     titles, page_ids = _named(case.change)
     for title in titles:
         if title not in case.answers.asked.titles:
@@ -109,11 +109,14 @@ def _from_titles(case: Case) -> None:
             case.subjects[page.page_id] = None
         elif name in case.answers.missing_titles:
             case.lost_titles[name] = case.answers.missing_titles[name]
-        else:
+        elif title in case.answers.invalid_titles:
             case.invalid = True
+        else:
+            return Later("no_answer")  # left out of the answer, or moved on in between
         if holder := case.view.page_at(name):
             case.subjects[holder.page_id] = None
     case.subjects.update(dict.fromkeys(page_ids))
+    return None
 
 
 def _from_answers(case: Case) -> None:

@@ -16,16 +16,9 @@ from tests.desk import START, Desk, at, change
 from tests.world import SITE, World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from syncer.model import Change
-
-
-@pytest.fixture
-def desk() -> Iterator[Desk]:
-    made = Desk()
-    yield made
-    made.close()
 
 
 def of(desk: Desk, topic: Topic) -> list[Record]:
