@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, NamedTuple, assert_never
 from urllib.parse import quote
 
 from syncer import diff, sections
@@ -18,7 +18,7 @@ from syncer.outcome import Bring, Redact, Remove
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from syncer.model import Change, PageFacts, PageState, Revision, SectionChange, Site
+    from syncer.model import Change, PageFacts, PageState, Patch, Revision, SectionChange, Site
     from syncer.outcome import Step
 
 GENERATION = 1 << 32  # seqs of one generation of the store: more than a page will ever have
@@ -48,39 +48,70 @@ class Frame:
     bots: frozenset[int] = frozenset()
 
 
+class _Told(NamedTuple):
+    """What a mutation states of the current revision."""
+
+    revision: RevisionFacts | None = None
+    attribution: Attribution | None = None
+    upstream_sha1: str | None = None
+
+
+class _Content(NamedTuple):
+    """How a reader gets to the current text."""
+
+    kind: Kind
+    gap: bool = False
+    text: bytes | None = None
+    base: Base | None = None
+    patch: Patch | None = None
+    sections: tuple[SectionChange, ...] = ()
+
+
 def compose(step: Step, change: Change, published: Published, frame: Frame) -> Mutation:
     """One step as a mutation. Raises Unusable where the published text is needed and is not the announced one any more."""
-    state = published.state
-    mutation = Mutation(
+    state, told, content = published.state, _Told(), _Content(Kind.DELETE)
+    cause, prior = change.cause, None if isinstance(step, Redact) else step.prior
+    redacted = () if isinstance(step, Remove) else step.redacted
+    match step:
+        case Remove():
+            cause = Cause.DELETE if change.cause in FOUND_BY_LOOKING and prior is None else change.cause
+        case Redact():
+            told, content = _told(step, state, frame), _Content(Kind.REDACT)
+        case Bring():
+            told = _told(step, state, frame)
+            content = _content(step, told.revision, published, change.wiki_id)
+        case _:
+            assert_never(step)
+    return Mutation(
         seq=state.seq + 1 if state else frame.generation * GENERATION + 1,
-        kind=Kind.DELETE,
-        cause=change.cause,
+        kind=content.kind,
+        cause=cause,
         wiki_id=change.wiki_id,
         domain=change.domain,
         page=step.page,
+        prior=prior,
+        revision=told.revision,
+        base=content.base,
+        patch=content.patch,
+        text=content.text,
+        gap=content.gap,
+        sections=content.sections,
+        redacted=tuple(replace(entry, recall=published.recall(entry.rev_id)) for entry in redacted),
+        attribution=told.attribution,
         source=change.source,
+        upstream_sha1=told.upstream_sha1,
         published_at=frame.published_at,
     )
-    match step:
-        case Remove(prior=prior):
-            cause = Cause.DELETE if change.cause in FOUND_BY_LOOKING and prior is None else change.cause
-            return replace(mutation, cause=cause, prior=prior)
-        case Redact() | Bring():
-            told = _with_revision(mutation, step, state, frame)
-            told = replace(told, redacted=tuple(replace(entry, recall=published.recall(entry.rev_id)) for entry in step.redacted))
-            return told if isinstance(step, Redact) else _with_text(told, step, state, published.text)
-        case _:
-            assert_never(step)
 
 
-def _with_revision(mutation: Mutation, step: Bring | Redact, state: PageState | None, frame: Frame) -> Mutation:
-    """State the current revision: as fetched, or as published where it was not fetched again."""
-    kind, revision = Kind.REDACT, step.revision
+def _told(step: Bring | Redact, state: PageState | None, frame: Frame) -> _Told:
+    """The current revision: as fetched, or as published where it was not fetched again."""
+    revision = step.revision
     if revision is None:
         if state is None or state.revision is None:
             raise AssertionError("a page that was never published is always fetched")
-        return replace(mutation, kind=kind, revision=state.revision, attribution=state.attribution)
-    digest = None if revision.text is None else hashlib.sha1(revision.text, usedforsecurity=False).hexdigest()
+        return _Told(state.revision, state.attribution)
+    digest = None if revision.text is None else _sha1(revision.text)
     same = state.revision if state and state.revision and state.revision.rev_id == revision.rev_id else None
     facts = RevisionFacts(
         rev_id=revision.rev_id,
@@ -95,40 +126,37 @@ def _with_revision(mutation: Mutation, step: Bring | Redact, state: PageState | 
         visibility=revision.visibility,
     )
     attribution = Attribution(frame.site.licence, _permalink(frame.site, step.page, revision), revision.editor, revision.comment)
-    upstream = revision.sha1 if digest and revision.sha1 and revision.sha1 != digest else None
-    return replace(mutation, kind=kind, revision=facts, attribution=attribution, upstream_sha1=upstream)
+    return _Told(facts, attribution, revision.sha1 if digest and revision.sha1 and revision.sha1 != digest else None)
 
 
-def _with_text(mutation: Mutation, step: Bring, state: PageState | None, base: bytes | None) -> Mutation:
+def _content(step: Bring, revision: RevisionFacts | None, before: Published, wiki_id: str) -> _Content:
     """The patch from the published text, or the whole text where that is smaller or the reader has no base."""
-    mutation = replace(mutation, prior=step.prior, kind=Kind.SNAPSHOT)
-    published = state.revision if state and state.live else None
+    published, base = before.state.revision if before.state and before.state.live else None, before.text
+    if revision and not revision.visibility.text:
+        return _Content(Kind.SNAPSHOT, gap=published is None or step.gap)
     if base is not None and (published is None or _sha1(base) != published.sha1):
         base = None  # a store that rots is no reason to publish what fits nobody else's
-    gap = step.gap or published is None or published.sha1 is None or base is None
     text = base if step.revision is None else step.revision.text
-    if mutation.revision and not mutation.revision.visibility.text:
-        return replace(mutation, gap=published is None or step.gap)
     if text is None:
-        page = f"{mutation.wiki_id} {mutation.page.page_id}"
+        page = f"{wiki_id} {step.page.page_id}"
         raise Unusable("no_text", f"the store has lost the text of page {page}", hint=f"syncer repair {page}")
-    if gap:
-        parent = step.parent
-        first = replace(mutation, gap=True, text=text)
+    model = revision.content_model if revision else ""
+    if step.gap or published is None or published.sha1 is None or base is None:
+        first, parent = _Content(Kind.SNAPSHOT, gap=True, text=text), step.parent
         if parent is None or parent.text is None:
             return first
-        return _from_base(first, Base(parent.rev_id, _sha1(parent.text)), parent.text, text)
-    if published is None or published.sha1 is None or base is None:
-        raise AssertionError("without a published text there is a gap")
-    patched = _from_base(mutation, Base(published.rev_id, published.sha1), base, text)
-    return replace(patched, kind=Kind.PATCH) if patched.patch else replace(patched, text=text)
+        patch, changed = _from_base(parent.text, text, model)
+        return first._replace(base=Base(parent.rev_id, _sha1(parent.text)), patch=patch, sections=changed)
+    patch, changed = _from_base(base, text, model)
+    second = _Content(
+        Kind.PATCH if patch else Kind.SNAPSHOT, base=Base(published.rev_id, published.sha1), patch=patch, sections=changed
+    )
+    return second if patch else second._replace(text=text)
 
 
-def _from_base(mutation: Mutation, base: Base, old: bytes, new: bytes) -> Mutation:
-    """Add base, sections, and the patch unless the whole text is as small."""
-    model = mutation.revision.content_model if mutation.revision else ""
-    changed: tuple[SectionChange, ...] = sections.changed(old, new) if model == "wikitext" and old != new else ()
-    return replace(mutation, base=base, patch=diff.patch(old, new), sections=changed)
+def _from_base(old: bytes, new: bytes, model: str) -> tuple[Patch | None, tuple[SectionChange, ...]]:
+    """The patch, unless the whole text is as small, and the sections that changed."""
+    return diff.patch(old, new), sections.changed(old, new) if model == "wikitext" and old != new else ()
 
 
 def _sha1(text: bytes) -> str:

@@ -45,6 +45,7 @@ class Store:
         self._db = sqlite.connect(path, MIGRATIONS)
         self._pack = zstandard.ZstdCompressor(level=LEVEL)
         self._unpack = zstandard.ZstdDecompressor()
+        self._last = NO_KEY, b""  # the text read or written last, with its key, which no other text ever had
         with sqlite.speaking(path), sqlite.closing_on_error(self._db):
             self._unclean = not sqlite.checkpoint(self._db)  # whether something erased may still be in the write-ahead log
             self._bytes = int(self.meta("text_bytes") or 0)
@@ -126,7 +127,9 @@ class Store:
             row = self._write_page(mutation, state.title if state else None, keep_divergence=text is KEPT)
             if text is None:
                 self._erase(row)
-            elif text is not KEPT:
+            elif text is KEPT:
+                self._touch(row, "touched IS NOT NULL")
+            else:
                 self._write_text(row, text)
         self._note(mutation)
 
@@ -198,7 +201,6 @@ class Store:
             (wiki_id, page.page_id, page.title, page.namespace, page.is_redirect, mutation.seq, facts, keep_divergence),
         ).fetchone()
         self._db.execute("UPDATE seals SET facts = ? WHERE id = ?", (key, row[0]))
-        self._touch(row[0], "touched IS NOT NULL")
         return int(row[0])
 
     def _note(self, mutation: Mutation) -> None:
@@ -222,6 +224,7 @@ class Store:
 
     def _write_text(self, row: int, text: bytes) -> None:
         key, packed = seal(self._pack.compress(text))
+        self._last = key, text
         old = self._db.execute("SELECT length(packed) FROM texts WHERE id = ?", (row,)).fetchone()
         self._db.execute("INSERT INTO texts VALUES (?, ?) ON CONFLICT DO UPDATE SET packed = excluded.packed", (row, packed))
         self._db.execute("UPDATE seals SET text = ? WHERE id = ?", (key, row))
@@ -283,7 +286,9 @@ class Store:
         """The current text of a page; None where there is none: hidden, deleted, diverged or evicted."""
         query = f"SELECT text, packed FROM texts JOIN seals USING (id) WHERE id = {_ROW}"  # noqa: S608
         row = self._db.execute(query, (wiki_id, page_id)).fetchone()
-        return self._unpack.decompress(unseal(*row)) if row else None
+        if row and row[0] != self._last[0]:
+            self._last = row[0], self._unpack.decompress(unseal(*row))
+        return self._last[1] if row else None
 
     def has_text(self, wiki_id: str, page_id: int) -> bool:
         """Whether :meth:`text` would give one, at less cost."""
