@@ -11,6 +11,7 @@
     |- Unusable               this one thing cannot be handled: set it aside with a reason and go on
     `- Stop                   go no further; the exit code says why
        |- Misconfigured       78
+       |  `- Missing          what was to be read is not there
        |- Refused             69  a dependency refuses for good
        |- Superseded           4  another owner has taken over
        `- ResumeLost           3  the resume point is gone, or the journal is not the one it belongs to
@@ -19,6 +20,11 @@ Every one says what failed and on what; ``hint`` says what to do about it, with 
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class SyncerError(Exception):
@@ -79,6 +85,14 @@ class Misconfigured(Stop):
     """The settings cannot work."""
 
     exit_code = 78
+
+
+class Missing(Misconfigured):
+    """A file that was to be read is not there; ``path`` is where it would be."""
+
+    def __init__(self, message: str, path: Path, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.path = path
 
 
 class Refused(Stop):

@@ -26,7 +26,7 @@ from syncer.feed.memory import LIMIT, Memory
 from syncer.feed.position import iso, milliseconds, since
 from syncer.feed.sift import Sift, Unfit
 from syncer.feed.trouble import Trouble
-from syncer.journal import POSITION_KEY, Record, Topic, change_record, latest
+from syncer.journal import INGEST, POSITION_KEY, Record, Topic, change_record, latest
 from syncer.model import Change, Position
 from syncer.records import (
     MARK_KEY,
@@ -106,7 +106,7 @@ class Ingest:
 
     async def _open(self) -> _Session:
         """Read what is committed, and put the feed there."""
-        owner = await self._journal.own("ingest")
+        owner = await self._journal.own(INGEST)
         stored = (await latest(self._journal, Topic.POSITIONS, 0)).get(POSITION_KEY)
         resume = decode_resume(stored.value) if stored else Resume(Position(), {}, {}, {})
         memory = Memory(int(self._settings.rewind * 1000))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sqlite3
+import zlib
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from syncer.errors import JournalUnavailable, Misconfigured, Superseded
+from syncer.errors import JournalUnavailable, Misconfigured, Missing, Superseded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 BUSY_TIMEOUT = 10.0  # seconds another process's transaction is waited for; ours last milliseconds
 PAGE = 4096  # bytes
 DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+CLOSED = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM})
+FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR})
+ELSEWHERE = "let the user who runs this write there, or choose another place: STATE_DIRECTORY, or the setting of this file"
 
 
 def state_folder() -> Path:
@@ -27,14 +32,51 @@ def state_folder() -> Path:
     return (base if base.is_absolute() else Path.home() / ".local" / "state") / "syncer"  # XDG: a relative one is to be ignored
 
 
+def resolve(path: str) -> Path:
+    """A path of the settings, ``<state>`` and ``~`` filled in. Raises Misconfigured where that leads nowhere."""
+    try:
+        full = Path(path.replace("<state>", str(state_folder().absolute()))).expanduser()
+    except RuntimeError as error:  # ~somebody
+        raise Misconfigured(f"{path} leads nowhere: {error}", hint="begin it with / or <state>") from error
+    if "\0" in path or not full.is_absolute():
+        raise Misconfigured(f"{path!r} is no absolute path", hint="begin it with / or <state>")
+    return full
+
+
 def expand(path: str) -> Path:
-    """A path of the settings, ``<state>`` filled in and its folder made."""
-    full = Path(path.replace("<state>", str(state_folder()))).expanduser()
+    """A path of the settings, resolved and its folder made."""
+    full = resolve(path)
     try:
         full.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise Misconfigured(f"cannot make the folder of {full}: {error.strerror}") from error
+        raise Misconfigured(f"cannot make the folder of {full}: {error.strerror}", hint=ELSEWHERE) from error
     return full
+
+
+def existing(path: str, key: str, maker: str) -> Path:
+    """A path of the settings where there has to be a file, or else Missing is raised.
+
+    ``key`` names the setting, ``maker`` the command that makes the file.
+    """
+    full = resolve(path)
+    try:
+        there = full.stat().st_size > 0
+    except (FileNotFoundError, NotADirectoryError):
+        there = False
+    except OSError as error:
+        raise Misconfigured(f"{key}: {full} cannot be looked at: {error.strerror}", hint=ELSEWHERE) from error
+    if not there:
+        raise Missing(f"{key}: there is no file {full}", full, hint=f"correct {key} or STATE_DIRECTORY, or make it: {maker}")
+    return full
+
+
+def creatable(path: Path) -> None:
+    """Raise Misconfigured where the file, or a folder on the way to it, could not be made. Makes nothing."""
+    folder = next(parent for parent in path.parents if os.path.lexists(parent))
+    if not folder.is_dir():
+        raise Misconfigured(f"{path} cannot be made: {folder} is no folder", hint=ELSEWHERE)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise Misconfigured(f"{path} cannot be made: {folder} may not be written", hint=ELSEWHERE)
 
 
 def lock(path: Path, what: str) -> int:
@@ -45,7 +87,8 @@ def lock(path: Path, what: str) -> int:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise JournalUnavailable(f"{path} cannot be opened: {error.strerror}") from error
+        kind = Misconfigured if error.errno in FORBIDDEN else JournalUnavailable
+        raise kind(f"{path} cannot be opened: {error.strerror}", hint=ELSEWHERE) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -66,7 +109,8 @@ def connect(path: Path, migrations: Sequence[str]) -> Connection:
     """Open a file, durable (WAL, every commit synced) and erasing what it deletes, and bring its layout up to date.
 
     The connection is in autocommit mode and may be handed from thread to thread, used by one at a time. Raises Misconfigured
-    when the file is of a newer layout, damaged or no database, JournalUnavailable when it cannot be opened.
+    when the file is of another kind or a newer layout, damaged, no database or not ours to write, JournalUnavailable when it
+    cannot be opened for the moment.
     """
     with speaking(path):
         db = Connection(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
@@ -92,11 +136,19 @@ def closing_on_error(db: Connection) -> Iterator[None]:
 
 
 def _migrate(db: Connection, migrations: Sequence[str]) -> None:
-    """Apply the migrations the file has not seen; ``user_version`` counts those it has."""
-    if db.execute("PRAGMA user_version").fetchone()[0] == len(migrations):
+    """Apply the migrations the file has not seen; ``user_version`` counts those it has.
+
+    ``application_id`` says which kind of file it is, by its first layout: a journal is not taken for a store.
+    """
+    kind = zlib.crc32(migrations[0].encode()) >> 1  # 31 bits
+    if _mark(db) == (kind, len(migrations)):
         return
     with transaction(db):
-        version = db.execute("PRAGMA user_version").fetchone()[0]
+        found, version = _mark(db)
+        if found != kind and (found or version or db.execute("SELECT 1 FROM sqlite_schema").fetchone()):
+            raise Misconfigured(
+                f"{db.path} is a database of another kind", hint="correct the setting that names it; nothing was changed in it"
+            )
         if version > len(migrations):
             raise Misconfigured(
                 f"{db.path} has layout {version}, this program knows up to {len(migrations)}", hint="install the newer syncer"
@@ -105,11 +157,19 @@ def _migrate(db: Connection, migrations: Sequence[str]) -> None:
             for statement in filter(str.strip, script.split(";\n")):
                 db.execute(statement)
         db.execute(f"PRAGMA user_version = {len(migrations)}")
+        db.execute(f"PRAGMA application_id = {kind}")
+
+
+def _mark(db: Connection) -> tuple[int, int]:
+    kind, version = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
+    return kind, version
 
 
 @contextmanager
 def speaking(path: Path) -> Iterator[None]:
-    """Say what an error of SQLite means: damage is for the operator, a failing disk or lock may pass, a bug stays one."""
+    """Say what an error of SQLite means: damage and locked doors are for the operator, a failing disk or a lock may pass, a bug
+    stays one.
+    """
     try:
         yield
     except sqlite3.DatabaseError as error:
@@ -120,7 +180,17 @@ def speaking(path: Path) -> Iterator[None]:
             ) from error
         if code == sqlite3.SQLITE_ERROR or not isinstance(error, sqlite3.OperationalError):
             raise
+        if code in CLOSED and (why := _closed(path)):
+            raise Misconfigured(f"{path} cannot be used: {why}", hint=ELSEWHERE) from error
         raise JournalUnavailable(f"{path}: {error}", hint="look at the disk's space and health") from error
+
+
+def _closed(path: Path) -> str | None:
+    """Why a database cannot be opened or written, as far as the file system says."""
+    for needed, rights in ((path.parent, os.R_OK | os.W_OK | os.X_OK), (path, os.R_OK | os.W_OK)):
+        if os.access(needed, os.F_OK) and not os.access(needed, rights):
+            return f"{needed} may not be read and written"
+    return "it is a folder" if os.access(f"{path}/.", os.F_OK) else None
 
 
 @contextmanager

@@ -28,7 +28,7 @@ def read(
 
 
 async def _read(settings: Settings, topic: Topic, wiki: str | None) -> None:
-    source = await open_journal(settings.journal)
+    source = await open_journal(settings.journal, create=False)
     try:
         bounds = [await source.bounds(topic, partition) for partition in range(partitions_of(topic, source.partitions))]
         for partition, (start, end) in enumerate(bounds):

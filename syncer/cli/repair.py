@@ -34,11 +34,12 @@ def repair(
 
 
 async def _repair(settings: Settings, wiki: str, domain: str | None, pages: Sequence[str]) -> None:
-    with closing(Store(sqlite.expand(settings.store.path), settings.store.max_bytes)) as store:
-        wiki_id, domain = (wiki, domain) if domain else _known(store, wiki)
-        changes = [_change(store, wiki_id, domain, page) for page in pages]
-    journal = await open_journal(settings.journal)
+    journal = await open_journal(settings.journal, create=False)
     try:
+        path = sqlite.existing(settings.store.path, "store.path", "syncer run")
+        with closing(Store(path, settings.store.max_bytes)) as store:
+            wiki_id, domain = (wiki, domain) if domain else _known(store, wiki)
+            changes = [_change(store, wiki_id, domain, page) for page in pages]
         for change in changes:
             await journal.append(change_record(change, journal.partitions))
     finally:

@@ -32,7 +32,7 @@ def list_(
 
 
 async def _list(settings: Settings, *, closed: bool, json: bool) -> None:
-    journal = await open_journal(settings.journal)
+    journal = await open_journal(settings.journal, create=False)
     try:
         entries = await set_asides(journal, closed=closed)
     finally:
@@ -61,7 +61,7 @@ def replay(
 
 
 async def _replay(settings: Settings, keys: list[str] | None, reason: str | None, wiki: str | None) -> int:
-    journal = await open_journal(settings.journal)
+    journal = await open_journal(settings.journal, create=False)
     try:
         chosen = [
             entry

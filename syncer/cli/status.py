@@ -29,7 +29,7 @@ def status(json: Annotated[bool, typer.Option("--json", help="The whole of it as
 
 
 async def _status(settings: Settings, *, json: bool) -> int:
-    journal = await open_journal(settings.journal)
+    journal = await open_journal(settings.journal, create=False)
     try:
         told = await read_status(journal)
     finally:

@@ -31,7 +31,7 @@ from syncer.enrich.settle import Settler
 from syncer.enrich.sites import Sites
 from syncer.enrich.watch import Watch
 from syncer.errors import JournalUnavailable, OutcomeUnknown
-from syncer.journal import Record, Topic
+from syncer.journal import ENRICH, Record, Topic
 from syncer.progress import PROGRESS_KEY
 from syncer.tasks import unless
 
@@ -115,7 +115,7 @@ class Enrich:
     async def _open(self) -> Session:
         """Read what is committed, bring the store up to it, and only then begin to work."""
         loop = asyncio.get_running_loop()
-        owner = await self._journal.own("enrich-0")
+        owner = await self._journal.own(ENRICH)
         partitions = range(self._journal.partitions)
         fresh = await self._work(lambda: self._store.meta("journal") is None)
         if not fresh:

@@ -39,6 +39,8 @@ COMPACTED = frozenset({Topic.POSITIONS, Topic.PROGRESS, Topic.WATERMARKS})
 
 POSITION_KEY = "feed"  # of ingest's record in POSITIONS
 
+INGEST, ENRICH = "ingest", "enrich-0"  # the owners' names; enrich has one shard so far, which owns all
+
 
 def partitions_of(topic: Topic, partitions: int) -> int:
     """How many partitions a topic has when the wikis are spread over ``partitions``."""
@@ -128,7 +130,7 @@ class Journal(Protocol):
     partitions: int
 
     async def own(self, name: str) -> Owner:
-        """Become the owner of that name (``ingest``, ``enrich-0``). Raises Superseded while another process lives as it."""
+        """Become the owner of that name (INGEST, ENRICH). Raises Superseded while another process lives as it."""
 
     async def append(self, record: Record) -> int:
         """Append a single record without owning anything (law 10: repair, replay, reconcile)."""
@@ -165,13 +167,13 @@ async def latest(journal: Journal, topic: Topic, partition: int) -> dict[str, St
     return newest
 
 
-async def open_journal(settings: JournalSettings) -> Journal:
-    """Open the journal that ``journal.url`` names, making it if it is not there."""
+async def open_journal(settings: JournalSettings, *, create: bool = True) -> Journal:
+    """Open the journal that ``journal.url`` names; make it if it is not there, or without ``create`` raise Missing."""
     scheme = settings.url.partition("://")[0]
     if scheme == "sqlite":
         from syncer.journal.sqlite import SqliteJournal  # noqa: PLC0415 - only the journal that is used gets imported
 
-        return await SqliteJournal.open(settings)
+        return await SqliteJournal.open(settings, create=create)
     raise Misconfigured(
         f"journal.url names no known kind of journal: {scheme}://", hint="use sqlite:///<path> (kafka:// is not built yet)"
     )

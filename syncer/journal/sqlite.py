@@ -20,7 +20,7 @@ import orjson
 import zstandard
 
 from syncer import sqlite
-from syncer.errors import Misconfigured, ResumeLost, Superseded
+from syncer.errors import Misconfigured, Missing, ResumeLost, Superseded
 from syncer.journal import COMPACTED, Record, Stored, Topic
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ MIGRATIONS = (
 class SqliteJournal:
     """See :class:`syncer.journal.Journal`. ``wait`` serves one waiter at a time."""
 
-    def __init__(self, path: Path, settings: JournalSettings) -> None:
+    def __init__(self, path: Path, settings: JournalSettings, *, create: bool = True) -> None:
         self._path = path
         self._retention: Retention = settings.retention
         self._writing = ThreadPoolExecutor(1, "journal-write")
@@ -70,25 +70,29 @@ class SqliteJournal:
         self._reader = sqlite.connect(path, MIGRATIONS)
         self._reader.execute("PRAGMA query_only = ON")
         try:
-            self.identity, self.partitions = self._identify(settings)
+            self.identity, self.partitions = self._identify(settings, create=create)
         except BaseException:
             self._close()
             raise
 
     @classmethod
-    async def open(cls, settings: JournalSettings) -> SqliteJournal:
+    async def open(cls, settings: JournalSettings, *, create: bool = True) -> SqliteJournal:
         """Open ``sqlite:///path``; the path is absolute with four slashes, or begins with ``<state>`` or ``~``."""
         path = settings.url.removeprefix("sqlite:///")
         if not path.startswith(("<state>", "~")) and not Path(path).is_absolute():
             raise Misconfigured(f"journal.url names no absolute path: {settings.url}", hint="use sqlite:////path, or <state>")
-        return await asyncio.to_thread(cls, sqlite.expand(path), settings)
+        full = sqlite.expand(path) if create else sqlite.existing(path, "journal.url", "syncer run")
+        return await asyncio.to_thread(cls, full, settings, create=create)
 
-    def _identify(self, settings: JournalSettings) -> tuple[str, int]:
+    def _identify(self, settings: JournalSettings, *, create: bool) -> tuple[str, int]:
         """Read, or make on first use, what the journal says of itself."""
-        with sqlite.transaction(self._writer):
-            fresh = {"identity": uuid.uuid4().hex, "partitions": str(settings.partitions), "prefix": settings.prefix}
-            self._writer.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", fresh.items())
+        with sqlite.transaction(self._writer, "IMMEDIATE" if create else "DEFERRED"):
+            if create:
+                fresh = {"identity": uuid.uuid4().hex, "partitions": str(settings.partitions), "prefix": settings.prefix}
+                self._writer.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", fresh.items())
             meta = dict(self._writer.execute("SELECT name, value FROM meta"))
+        if not meta:
+            raise Missing(f"{self._path} is being made at this moment", self._path, hint="try again")
         for name, wanted in (("partitions", str(settings.partitions)), ("prefix", settings.prefix)):
             if meta[name] != wanted:
                 raise Misconfigured(

@@ -18,6 +18,7 @@ from syncer.demo.actions import Workload
 from syncer.demo.farm import Farm
 from syncer.demo.server import serve
 from syncer.records import decode_change
+from syncer.store.layout import MIGRATIONS
 from tests.command import ROOT, SYNCER, Place, Said, told
 from tests.mutations import sha1
 from tests.wire_schema import STRICT
@@ -176,7 +177,7 @@ def test_verify_finds_nothing_and_then_what_was_spoilt(ask: Run, mirrored: Mirro
     assert f"{line['pages']} pages, 0 not as announced" in ask("mirror", "verify").out.decode()
     spoilt = tmp_path / "mirror.db"
     shutil.copy(mirrored.place.folder / "mirror.db", spoilt)
-    db = sqlite.connect(spoilt, ("",) * 1)
+    db = sqlite.connect(spoilt, MIGRATIONS)
     row = db.execute("SELECT id, wiki, page_id FROM pages JOIN texts USING (id) LIMIT 1").fetchone()
     db.execute("DELETE FROM texts WHERE id = ?", row[:1])
     db.close()
