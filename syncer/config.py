@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from typing import TYPE_CHECKING, Any, Literal, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
@@ -32,8 +32,14 @@ PUBLIC_DOMAINS = (
 )  # fmt: skip
 
 
+# Every number has two bounds. Beyond these nobody means it: a slip, or a value that the arithmetic would not survive.
+HOUR, DAY, YEAR = 3600.0, 86_400.0, 366 * 86_400.0  # seconds
+MOST_DAYS, MOST_BYTES = 36_600.0, 10**15  # a century, a petabyte
+Namespace = Annotated[int, Field(ge=-2, lt=2**31)]
+
+
 class Section(BaseModel):
-    """A frozen group of settings that knows no other keys than its own."""
+    """A frozen group of settings that knows no other keys than its own. A list may be empty only where that is its default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,15 +48,26 @@ class Section(BaseModel):
     def _from_text(cls, value: object, info: ValidationInfo) -> object:
         """Take what an environment variable or a flag can say: nothing, a JSON list, or words with commas between them."""
         field = cls.model_fields[info.field_name or ""]
-        if not isinstance(value, str):
-            return value
-        if field.default is None:
+        if isinstance(value, str) and field.default is None:
             return value.strip() or None
         if get_origin(field.annotation) is not tuple:
             return value
-        if value.lstrip().startswith("["):
-            return orjson.loads(value)
-        return [part.strip() for part in value.split(",") if part.strip()]
+        if isinstance(value, str):
+            value = _listed(value)
+        if value in ([], ()) and field.default:
+            raise ValueError("an empty list leaves nothing to do")
+        return value
+
+
+def _listed(text: str) -> list[object]:
+    """The values of a list given as text."""
+    if not text.lstrip().startswith("["):
+        return [part.strip() for part in text.split(",") if part.strip()]
+    try:
+        values: list[object] = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise ValueError(f"begins like a JSON list and is none: {error}") from None
+    return values
 
 
 class FeedSettings(Section):
@@ -59,23 +76,23 @@ class FeedSettings(Section):
     url: str = "https://stream.wikimedia.org/v2/stream"
     streams: tuple[str, ...] = ("recentchange", "mediawiki.page_change.v1", "mediawiki.revision-visibility-change")
     since: str | None = None
-    rewind: float = Field(default=30.0, ge=0)  # PROTOCOL 5: ids are not in order; events lie seconds apart, not minutes
-    connect_for: float = Field(default=840.0, gt=0)  # the edge closes at 900 s; leave a minute before it does
-    header_timeout: float = Field(default=30.0, gt=0)  # with its broker down the server sends no headers at all
-    idle_timeout: float = Field(default=180.0, gt=0)  # about when the edge cuts an idle connection
-    max_block: int = Field(default=256 * 1024, gt=0)  # bytes of one event
+    rewind: float = Field(default=30.0, ge=0, le=DAY)  # PROTOCOL 5: ids are not in order; events lie seconds apart, not minutes
+    connect_for: float = Field(default=840.0, gt=0, le=DAY)  # the edge closes at 900 s; leave a minute before it does
+    header_timeout: float = Field(default=30.0, gt=0, le=HOUR)  # with its broker down the server sends no headers at all
+    idle_timeout: float = Field(default=180.0, gt=0, le=HOUR)  # about when the edge cuts an idle connection
+    max_block: int = Field(default=256 * 1024, gt=0, le=16 * 1024 * 1024)  # bytes of one event
 
 
 class ApiSettings(Section):
     """How the Action API is asked."""
 
     url: str = "https://{domain}/w/api.php"
-    requests_per_minute: int = Field(default=180, gt=0)
-    concurrency: int = Field(default=1, ge=1)
+    requests_per_minute: int = Field(default=180, gt=0, le=1_000_000)
+    concurrency: int = Field(default=1, ge=1, le=1000)
     token: SecretStr | None = None
-    timeout: float = Field(default=60.0, gt=0)  # seconds for a whole answer
-    max_body: int = Field(default=48 * 1024 * 1024, gt=0)  # bytes decoded; the API stops at 12 MiB of text, JSON escapes up to 3x
-    young: float = Field(default=10.0, ge=0)  # seconds during which an answer may lag behind its event
+    timeout: float = Field(default=60.0, gt=0, le=HOUR)  # seconds for a whole answer
+    max_body: int = Field(default=48 * 1024 * 1024, gt=0, le=2**30)  # bytes decoded; 12 MiB of text, JSON escapes up to 3x
+    young: float = Field(default=10.0, ge=0, le=HOUR)  # seconds during which an answer may lag behind its event
 
 
 class WikiSettings(Section):
@@ -84,25 +101,25 @@ class WikiSettings(Section):
     domains: tuple[str, ...] = PUBLIC_DOMAINS
     include: tuple[str, ...] = ("*.wikipedia.org",)
     exclude: tuple[str, ...] = ()
-    namespaces: tuple[int | Literal["*"], ...] = (0,)
+    namespaces: tuple[Namespace | Literal["*"], ...] = (0,)
 
 
 class Retention(Section):
     """How long and how much a topic keeps; either bound cuts. Days and bytes."""
 
-    changes_days: float = Field(default=14.0, gt=0)
-    changes_bytes: int = Field(default=4 * 10**9, gt=0)
-    mutations_days: float = Field(default=45.0, gt=0)
-    mutations_bytes: int = Field(default=50 * 10**9, gt=0)
-    set_aside_days: float = Field(default=90.0, gt=0)
-    set_aside_bytes: int = Field(default=1 * 10**9, gt=0)
+    changes_days: float = Field(default=14.0, gt=0, le=MOST_DAYS)
+    changes_bytes: int = Field(default=4 * 10**9, gt=0, le=MOST_BYTES)
+    mutations_days: float = Field(default=45.0, gt=0, le=MOST_DAYS)
+    mutations_bytes: int = Field(default=50 * 10**9, gt=0, le=MOST_BYTES)
+    set_aside_days: float = Field(default=90.0, gt=0, le=MOST_DAYS)
+    set_aside_bytes: int = Field(default=1 * 10**9, gt=0, le=MOST_BYTES)
 
 
 class JournalSettings(Section):
     """Where the journal is. ``partitions`` is fixed when it is created."""
 
     url: str = "sqlite:///<state>/journal.db"
-    prefix: str = "syncer"
+    prefix: str = Field(default="syncer", pattern=r"^[A-Za-z0-9._-]{1,200}$")  # a part of names on Kafka
     partitions: int = Field(default=12, ge=1, le=1024)
     retention: Retention = Retention()
 
@@ -111,19 +128,19 @@ class StoreSettings(Section):
     """The hub's own store."""
 
     path: str = "<state>/store.db"
-    max_bytes: int = Field(default=20 * 10**9, gt=0)
+    max_bytes: int = Field(default=20 * 10**9, gt=0, le=MOST_BYTES)
 
 
 class EnrichSettings(Section):
     """What is done with a change."""
 
     first_sight: Literal["parent", "snapshot"] = "parent"
-    unfinished_limit: int = Field(
-        default=4_000, ge=100
-    )  # changes of a partition in work before its intake pauses: 12 x 4,000 x 1 KB
-    unavailable_changes: int = Field(default=1_000, ge=1)  # a broken wiki is taken out of the way beyond this many changes
-    unavailable_minutes: float = Field(default=30.0, gt=0)  # or this long
-    probe_minutes: float = Field(default=5.0, gt=0)  # how often it is tried again, then replayed
+    # Changes of a partition in work before its intake pauses: 12 x 4,000 x 1 KB.
+    unfinished_limit: int = Field(default=4_000, ge=100, le=1_000_000)
+    # A broken wiki is taken out of the way beyond this many changes, or this long; how often it is tried again, then replayed.
+    unavailable_changes: int = Field(default=1_000, ge=1, le=1_000_000)
+    unavailable_minutes: float = Field(default=30.0, gt=0, le=YEAR / 60)
+    probe_minutes: float = Field(default=5.0, gt=0, le=YEAR / 60)
 
 
 class MirrorSettings(Section):
@@ -132,7 +149,7 @@ class MirrorSettings(Section):
     path: str = "<state>/mirror.db"
     heal: Literal["hub", "api", "off"] = "hub"
     wikis: tuple[str, ...] = ("*",)
-    namespaces: tuple[int | Literal["*"], ...] = ("*",)
+    namespaces: tuple[Namespace | Literal["*"], ...] = ("*",)
 
 
 class OpsSettings(Section):
@@ -187,7 +204,12 @@ def load(path: Path | None = None, flags: Mapping[str, Any] | None = None, envir
     try:
         return Settings.model_validate(merged)
     except ValidationError as error:
-        raise Misconfigured("; ".join(_explained(problem) for problem in error.errors(include_input=False))) from None
+        problems = error.errors(include_input=False)
+        told = dict.fromkeys(_explained(problem) for problem in problems)  # a value that could be of two types is told of twice
+        default = known_keys().get(_key(problems[0]))
+        default = ", ".join(map(str, default)) if isinstance(default, tuple) else default
+        hint = None if default is None or len(problems) > 1 else f"the default is {default}"
+        raise Misconfigured("; ".join(told), hint=hint) from None
 
 
 def known_keys() -> dict[str, Any]:
@@ -243,8 +265,14 @@ def _merge(into: dict[str, Any], layer: dict[str, Any]) -> None:
             into[name] = value
 
 
+def _key(problem: Any) -> str:
+    """The setting that a problem is about: what comes after its key is a place in its value."""
+    parts = [str(part) for part in problem["loc"]]
+    return next((key for end in range(len(parts), 0, -1) if (key := ".".join(parts[:end])) in known_keys()), ".".join(parts))
+
+
 def _explained(problem: Any) -> str:
-    key = ".".join(str(part) for part in problem["loc"])
+    key = _key(problem)
     if problem["type"] != "extra_forbidden":
         return f"{key}: {problem['msg'].removeprefix('Value error, ')}"
     nearest = difflib.get_close_matches(key, known_keys(), n=1, cutoff=0.4)

@@ -126,13 +126,24 @@ def test_settings_are_frozen() -> None:
         (' ["recentchange", "mediawiki.page_change.v1"]', ("recentchange", "mediawiki.page_change.v1")),
         ("recentchange", ("recentchange",)),
         ("recentchange, mediawiki.page_change.v1,", ("recentchange", "mediawiki.page_change.v1")),
-        ("[]", ()),
-        ("", ()),
     ],
 )
 def test_a_list_is_json_or_words_with_commas(text: str, streams: tuple[str, ...]) -> None:
     assert of(FEED__STREAMS=text).feed.streams == streams
     assert load(flags={"feed.streams": text}, environ={}).feed.streams == streams
+
+
+LISTS = [key for key, default in known_keys().items() if isinstance(default, tuple)]
+
+
+@pytest.mark.parametrize("key", [key for key in LISTS if known_keys()[key]])
+@pytest.mark.parametrize("nothing", ["", " ", "[]", ",", []])
+def test_a_list_that_leaves_nothing_to_do_is_refused(key: str, nothing: object) -> None:
+    assert f"{key}: an empty list leaves nothing to do" in refusal(flags={key: nothing})
+
+
+def test_nothing_may_be_excluded() -> None:
+    assert of(WIKI__EXCLUDE="").wiki.exclude == of(WIKI__EXCLUDE="[]").wiki.exclude == ()
 
 
 @pytest.mark.parametrize(
@@ -218,6 +229,21 @@ def test_every_problem_is_named() -> None:
 )  # fmt: skip
 def test_a_value_that_cannot_be_is_refused_by_its_key(key: str, value: str) -> None:
     assert key in refusal(flags={key: value})
+
+
+@pytest.mark.parametrize("key", [key for key, default in known_keys().items() if isinstance(default, int | float)])
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan", "-1", "1e300", "1" + 40 * "0", "", "many", float("inf"), 10**400])
+def test_a_number_has_bounds(key: str, value: object) -> None:
+    with pytest.raises(Misconfigured, match=key) as caught:
+        load(flags={key: value}, environ={})
+    assert caught.value.hint == f"the default is {known_keys()[key]}"
+
+
+def test_a_value_of_two_possible_types_is_told_of_by_its_key() -> None:
+    said = refusal(flags={"wiki.namespaces": f"[{2**40}]"})
+    assert said.count("wiki.namespaces: ") == 2
+    assert "less than 2147483648" in said
+    assert "'*'" in said
 
 
 @pytest.mark.parametrize(
