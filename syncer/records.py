@@ -20,10 +20,18 @@ def encode_change(change: Change) -> bytes:
         "wiki_id": change.wiki_id, "domain": change.domain, "cause": change.cause, "bot": change.bot,
         "stream": source.stream, "event_id": source.event_id, "event_time": source.event_time, "received_at": source.received_at,
     }  # fmt: skip
-    several = {"rev_ids": change.rev_ids, "titles": change.titles, "page_ids": change.page_ids}
-    one = {"namespace": change.namespace, "parent_rev_id": change.parent_rev_id, "replay_of": change.replay_of}
-    value.update((name, part) for name, part in several.items() if part)
-    value.update((name, part) for name, part in one.items() if part is not None)
+    if change.rev_ids:
+        value["rev_ids"] = change.rev_ids
+    if change.titles:
+        value["titles"] = change.titles
+    if change.page_ids:
+        value["page_ids"] = change.page_ids
+    if change.namespace is not None:
+        value["namespace"] = change.namespace
+    if change.parent_rev_id is not None:
+        value["parent_rev_id"] = change.parent_rev_id
+    if change.replay_of is not None:
+        value["replay_of"] = change.replay_of
     if change.claims:
         value["claims"] = [[rev_id, seen.text, seen.user, seen.comment] for rev_id, seen in change.claims]
     return orjson.dumps(value)

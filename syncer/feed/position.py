@@ -7,7 +7,7 @@ names every topic-partition known, by a timestamp alone, rewound; and only topic
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -20,7 +20,6 @@ TopicPartition = tuple[str, int]
 
 ALIASES = {"recentchange": "mediawiki.recentchange"}
 MAX_TOPIC_PARTITIONS = 256  # 4 streams x 2 data centres x 1 partition = 8 are real
-NEVER = -1  # as a timestamp that no id states
 NOWHERE: tuple[TopicPartition, int] = (("", 0), 0)
 
 
@@ -69,7 +68,7 @@ class Cursor:
     def __init__(self, streams: Iterable[str], start: Position) -> None:
         self._streams = frozenset(map(canonical, streams))
         self.timestamps = {source: at for source, at in start.timestamps.items() if stream_of(source[0]) in self._streams}
-        self._stated: list[object] = []  # the timestamps of the id before, in its order
+        self._before: list[Any] = []  # the entries of the id before
         self._delivered = NOWHERE
 
     @property
@@ -92,7 +91,7 @@ class Cursor:
 
     def connected(self) -> None:
         """A connection was made: the ids of the one before say nothing about what this one delivers."""
-        self._stated = []
+        self._before = []
 
     def absorb(self, event_id: str, safe: int, horizon: int) -> tuple[TopicPartition, int]:
         """Advance by the id of a delivered event, and say from which topic-partition it came, and its timestamp.
@@ -103,13 +102,11 @@ class Cursor:
         """
         try:
             entries = orjson.loads(event_id)
-            stated = [entry.get("timestamp") for entry in entries]
-            if stated != self._stated:  # of all its entries, an event changes one
-                before = self._stated if len(self._stated) == len(stated) else [NEVER] * len(stated)
-                for entry, now, then in zip(entries, stated, before, strict=True):
-                    if now != then:
-                        self._advance((entry["topic"], entry["partition"]), now, safe, horizon)
-                self._stated = stated
+            before = self._before if len(self._before) == len(entries) else [None] * len(entries)
+            for entry, then in zip(entries, before, strict=True):
+                if entry != then:  # of all its entries, an event changes one
+                    self._advance((entry["topic"], entry["partition"]), entry.get("timestamp"), safe, horizon)
+            self._before = entries
         except (orjson.JSONDecodeError, TypeError, KeyError, AttributeError):
             pass
         return self._delivered

@@ -129,7 +129,7 @@ async def committed(feed: Feed, settings: FeedSettings, wanted: int) -> Seconds:
         stop, watch = asyncio.Event(), Stopwatch()
         running = asyncio.create_task(Ingest(journal, feed, SCOPE, settings).run(stop))
         while feed.counts.events < wanted and not running.done():  # noqa: ASYNC110 -- a feed tells nobody what it counts
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0.005)
         stop.set()
         await running
         seconds = watch.read()
