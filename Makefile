@@ -7,8 +7,10 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
-CONTACT ?= $(SYNCER_CONTACT)
 ARGS ?=
+ifdef CONTACT
+export SYNCER_CONTACT := $(CONTACT)
+endif
 
 .PHONY: help
 help: ## what can be made
@@ -20,8 +22,8 @@ demo: .venv/hub ## a generated wiki farm, mirrored before your eyes; needs no ne
 
 .PHONY: run
 run: .venv/hub ## the hub on the live feed: make run CONTACT=you@example.org
-	@SYNCER_CONTACT="$(CONTACT)" $(PY) deploy/reachable.py
-	@SYNCER_CONTACT="$(CONTACT)" exec .venv/bin/syncer run $(ARGS)
+	@.venv/bin/syncer check-config --online
+	@exec .venv/bin/syncer run $(ARGS)
 
 .PHONY: test
 test: .venv/dev .venv/debian lint ## everything that must hold before a change goes in

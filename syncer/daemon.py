@@ -8,13 +8,14 @@ ingest ──► journal ──► enrich ──► journal        one process b
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import socket
 import time
 from collections import deque
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import structlog
@@ -22,35 +23,35 @@ import structlog
 from syncer import ops, sqlite, telemetry
 from syncer.budget import Pace
 from syncer.enrich import Enrich
-from syncer.errors import Retry
 from syncer.feed import Feed, Scope
-from syncer.fetch import WikiApi, check, user_agent
+from syncer.fetch import WikiApi, check, check_feed, user_agent
 from syncer.ingest import Ingest
-from syncer.journal import open_journal
-from syncer.outcome import Aside, Publish, Skip
+from syncer.journal import ENRICH, INGEST, open_journal
+from syncer.outcome import Aside, Merged, Publish, Skip
 from syncer.status import read_status
 from syncer.store import Store
 from syncer.tasks import stopping, together, unless, until_stopped
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 
     from syncer.config import Settings
-    from syncer.model import Answer, Change, Site
+    from syncer.model import Change
     from syncer.outcome import Outcome
 
-T = TypeVar("T")
 log = structlog.get_logger()
 
 LOOK_EVERY = 0.25  # seconds between looks at whether all is idle
 MINUTE = 60.0
+RECONNECTING = 60.0  # seconds without a connection that are no reason to worry: about every 14 minutes the feed is reconnected
+OUTCOMES: dict[type, str] = {Publish: "published", Merged: "merged", Skip: "skipped", Aside: "set_aside"}  # as in status
 
 
 @dataclass(slots=True)
 class Meter:
-    """The API as enrich sees it, with every request counted. ``starts``: of the last minute, seconds of the steady clock."""
+    """How much of the budget is used. ``starts`` of requests in the last minute, in seconds of the steady clock."""
 
-    api: WikiApi
+    per_minute: int
     starts: deque[float] = field(default_factory=deque)
 
     def start(self) -> None:
@@ -58,46 +59,21 @@ class Meter:
         self.starts.append(time.monotonic())
         self._forget()
 
-    def budget(self, per_minute: int) -> dict[str, int]:
+    def budget(self) -> dict[str, int]:
         """How much of the budget the last minute used."""
         self._forget()
-        return {"requests_last_minute": len(self.starts), "requests_per_minute": per_minute}
+        return {"requests_last_minute": len(self.starts), "requests_per_minute": self.per_minute}
 
     def _forget(self) -> None:
         while self.starts and self.starts[0] <= time.monotonic() - MINUTE:
             self.starts.popleft()
 
-    async def revisions(self, wiki_id: str, domain: str, rev_ids: Sequence[int]) -> Answer:
-        """Ask for revisions by id."""
-        return await self._timed(self.api.revisions(wiki_id, domain, rev_ids))
-
-    async def titles(self, wiki_id: str, domain: str, titles: Sequence[str]) -> Answer:
-        """Ask for pages by title."""
-        return await self._timed(self.api.titles(wiki_id, domain, titles))
-
-    async def page_ids(self, wiki_id: str, domain: str, page_ids: Sequence[int]) -> Answer:
-        """Ask for pages by id."""
-        return await self._timed(self.api.page_ids(wiki_id, domain, page_ids))
-
-    async def site(self, wiki_id: str, domain: str) -> Site:
-        """Ask the wiki about itself."""
-        return await self._timed(self.api.site(wiki_id, domain))
-
-    async def _timed(self, asking: Awaitable[T]) -> T:
-        began = time.monotonic()
-        try:
-            answer = await asking
-        except Retry as error:
-            telemetry.API_REQUESTS.labels(type(error).__name__).inc()
-            raise
-        telemetry.API_REQUESTS.labels("answered").inc()
-        telemetry.API_SECONDS.observe(time.monotonic() - began)
-        return answer
-
 
 async def run(settings: Settings, *, ingest: bool = True, enrich: bool = True, until_idle: float | None = None) -> None:
     """Run the hub, or one stage of it, until a signal or until idle. Raises Stop errors."""
-    check(settings, feed=ingest)
+    check(settings)
+    if ingest:
+        check_feed(settings)
     stop = asyncio.Event()
     async with AsyncExitStack() as stack:
         hub = await _open(settings, stack, ingest=ingest, enrich=enrich)
@@ -121,6 +97,7 @@ class Hub:
     ingest: Ingest | None = None
     enrich: Enrich | None = None
     meter: Meter | None = None
+    connected_at: float = -math.inf  # when the feed was last seen connected, of the steady clock
 
     @property
     def stages(self) -> list[str]:
@@ -129,16 +106,23 @@ class Hub:
 
     def work(self, stop: asyncio.Event) -> list[Coroutine[Any, Any, None]]:
         """The stages, to be run beside each other."""
-        return [stage.run(stop) for stage in (self.ingest, self.enrich) if stage]
+        stages = [stage.run(stop) for stage in (self.ingest, self.enrich) if stage]
+        return [*stages, self._watch_feed(self.ingest, stop)] if self.ingest else stages
 
     def unready(self) -> list[str]:
-        """What keeps the hub from its work."""
+        """What keeps the hub from its work; that a wiki does not answer, or the feed reconnects, is a part of it."""
         reasons = []
-        if self.ingest and not self.ingest.status()["connected"]:
+        if self.ingest and time.monotonic() - self.connected_at > RECONNECTING:
             reasons.append("the feed is not connected")
-        if self.enrich and (out := self.enrich.wikis_out):
-            reasons.append(f"wikis that do not answer: {', '.join(sorted(out))}")
+        if self.enrich and not self.enrich.working:
+            reasons.append("enrich is not at work: it reads what is committed first, or waits for the journal")
         return reasons
+
+    async def _watch_feed(self, ingest: Ingest, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            if ingest.status()["connected"]:
+                self.connected_at = time.monotonic()
+            await unless(stop, LOOK_EVERY)
 
     async def status(self) -> dict[str, Any]:
         """The committed counts, and what only the running hub knows."""
@@ -151,7 +135,7 @@ class Hub:
             live["delay"] = _quantiles(list(self.enrich.watch.delays))
         told["live"] = live
         if self.meter:
-            told["budget"] = self.meter.budget(self.settings.api.requests_per_minute)
+            told["budget"] = self.meter.budget()
         return told
 
     async def stop_when_idle(self, stop: asyncio.Event, seconds: float) -> None:
@@ -172,7 +156,7 @@ async def _open(settings: Settings, stack: AsyncExitStack, *, ingest: bool, enri
     journal = await open_journal(settings.journal)
     stack.push_async_callback(journal.close)
     hub = Hub(settings, lambda: read_status(journal))
-    for name, wanted in (("ingest", ingest), ("enrich-0", enrich)):
+    for name, wanted in ((INGEST, ingest), (ENRICH, enrich)):
         if wanted:
             await journal.own(name)  # the stage takes it over; a second hub ends here, before it opens anything else
     if ingest:
@@ -183,21 +167,21 @@ async def _open(settings: Settings, stack: AsyncExitStack, *, ingest: bool, enri
         stack.callback(store.close)
         hub.enrich = Enrich(journal, store, settings, path.with_suffix(".in-work"))
         session = await stack.enter_async_context(aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()))
-        hub.meter = Meter(WikiApi(session, settings.api, settings.wiki, settings.contact, _counted(hub)))
-        hub.enrich.api = hub.meter
+        hub.meter = Meter(settings.api.requests_per_minute)
+        turn = _counted(hub.enrich, hub.meter)
+        hub.enrich.api = WikiApi(session, settings.api, settings.wiki, settings.contact, turn)
         hub.enrich.watch.on_outcome.append(_measure)
         telemetry.CHANGES_QUEUED.set_function(hub.enrich.queued)
         telemetry.WIKIS_OUT.set_function(lambda: len(hub.enrich.wikis_out) if hub.enrich else 0)
     return hub
 
 
-def _counted(hub: Hub) -> Callable[[str], Awaitable[None]]:
+def _counted(enrich: Enrich, meter: Meter) -> Callable[[str], Awaitable[None]]:
     """Enrich's turn, and a note of when the request starts."""
 
     async def turn(wiki_id: str) -> None:
-        if hub.enrich and hub.meter:
-            await hub.enrich.turn(wiki_id)
-            hub.meter.start()
+        await enrich.turn(wiki_id)
+        meter.start()
 
     return turn
 
@@ -205,7 +189,7 @@ def _counted(hub: Hub) -> Callable[[str], Awaitable[None]]:
 def _measure(_change: Change, outcome: Outcome, delay: float) -> None:
     """Turn an outcome into metrics."""
     reason = outcome.reason if isinstance(outcome, Skip | Aside) else ""
-    telemetry.CHANGES.labels(type(outcome).__name__.lower(), str(reason)).inc()
+    telemetry.CHANGES.labels(OUTCOMES[type(outcome)], str(reason)).inc()
     if isinstance(outcome, Publish):
         telemetry.DELAY.observe(delay)
 

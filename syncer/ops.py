@@ -68,7 +68,7 @@ async def serving(settings: OpsSettings, status: Status, unready: Unready) -> As
     await runner.setup()
     try:
         await web.TCPSite(runner, *settings.address).start()
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a ValueError: no name of a host at all
         await runner.cleanup()
         raise Misconfigured(
             f"ops.listen = {settings.listen} cannot be served: {error}", hint="choose a free port; 0 takes any"

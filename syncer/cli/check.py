@@ -1,23 +1,25 @@
-"""``syncer check-config``: one line a check, with a hint where it fails."""
+"""``syncer check-config``: one line a check, with a hint where it fails. Makes nothing."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import contextmanager
+from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import urlsplit
 
 import typer
 from rich.markup import escape
 
 from syncer import sqlite
 from syncer.cli import app, needs, options, print_json, stdout
-from syncer.errors import Misconfigured, SyncerError
+from syncer.errors import Misconfigured, Missing, SyncerError
 from syncer.journal import open_journal
 from syncer.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from syncer.config import Settings
 
@@ -29,17 +31,15 @@ def check_config(
     online: Annotated[bool, typer.Option("--online", help="Also look whether the feed can be reached.")] = False,
     json: Annotated[bool, typer.Option("--json", help="A JSON line a check.")] = False,
 ) -> None:
-    """Check the settings and what they name; exit 78 if something will not work."""
+    """Check the settings and what they name, and make nothing; exit 78 if something will not work."""
     settings = options.settings(log_level="warning")
     checks: list[tuple[str, Callable[[Settings], str]]] = [
         ("contact and API", _api),
-        ("feed", _feed),
+        ("feed", partial(_feed, online=online)),
         ("journal", _journal),
         ("store", _store),
         ("ops", _ops),
     ]
-    if online:
-        checks.append(("feed reachable", _reachable))
     failed = False
     for name, check in checks:
         try:
@@ -57,26 +57,57 @@ def check_config(
 
 
 def _api(settings: Settings) -> str:
-    try:
+    with _hub():
         from syncer.fetch import check, user_agent  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise needs("hub", error) from error
-    check(settings, feed=True)
+    check(settings)
     return f"{settings.api.requests_per_minute} requests a minute as {user_agent(settings.contact)!r}"
 
 
-def _feed(settings: Settings) -> str:
-    try:
+def _feed(settings: Settings, *, online: bool) -> str:
+    with _hub():
         from syncer.feed import Feed  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise needs("hub", error) from error
+        from syncer.fetch import check_feed  # noqa: PLC0415
+    check_feed(settings)
     Feed(settings.feed, "check")
-    return f"{', '.join(settings.feed.streams)} of {settings.feed.url}"
+    if online:
+        _reach(settings)
+    return f"{', '.join(settings.feed.streams)} of {settings.feed.url}{', which answers' if online else ''}"
+
+
+def _reach(settings: Settings) -> None:
+    """Ask the feed as the hub would, and go away again as soon as it answers."""
+    import aiohttp  # noqa: PLC0415 - an extra
+
+    from syncer.feed.answers import refusal  # noqa: PLC0415
+    from syncer.fetch import user_agent  # noqa: PLC0415
+
+    url = settings.feed.url.rstrip("/") + "/" + ",".join(settings.feed.streams)
+    headers = {"User-Agent": user_agent(settings.contact), "Accept": "text/event-stream"}
+
+    async def ask() -> None:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE)) as session,
+            session.get(url, headers=headers, allow_redirects=False) as response,
+        ):
+            if response.status != HTTPStatus.OK or response.content_type != "text/event-stream":
+                raise refusal(response, running=False)
+
+    try:
+        asyncio.run(ask())
+    except (aiohttp.ClientError, OSError) as error:
+        raise Misconfigured(
+            f"{settings.feed.url} cannot be reached: {str(error) or 'no answer'}",
+            hint="without a network, see it at work with: make demo",
+        ) from error
 
 
 def _journal(settings: Settings) -> str:
     async def look() -> str:
-        journal = await open_journal(settings.journal)
+        try:
+            journal = await open_journal(settings.journal, create=False)
+        except Missing as missing:
+            sqlite.creatable(missing.path)
+            return f"{missing.path} will be made, with {settings.journal.partitions} partitions"
         await journal.close()
         return f"{settings.journal.url}, {journal.partitions} partitions, identity {journal.identity}"
 
@@ -84,7 +115,11 @@ def _journal(settings: Settings) -> str:
 
 
 def _store(settings: Settings) -> str:
-    path = sqlite.expand(settings.store.path)
+    try:
+        path = sqlite.existing(settings.store.path, "store.path", "syncer run")
+    except Missing as missing:
+        sqlite.creatable(missing.path)
+        return f"{missing.path} will be made"
     Store(path, settings.store.max_bytes).close()
     return str(path)
 
@@ -94,26 +129,16 @@ def _ops(settings: Settings) -> str:
     try:
         with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
             return settings.ops.url
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a ValueError: no name of a host at all
         raise Misconfigured(
             f"ops.listen = {settings.ops.listen} cannot be served: {error}", hint="a hub that runs already, or a port in use"
         ) from error
 
 
-def _reachable(settings: Settings) -> str:
-    url = urlsplit(settings.feed.url)
-    port = url.port or (443 if url.scheme == "https" else 80)
-
-    async def connect() -> None:
-        async with asyncio.timeout(PATIENCE):
-            _, writer = await asyncio.open_connection(url.hostname, port)
-            writer.close()
-
+@contextmanager
+def _hub() -> Iterator[None]:
+    """Say what to install, where a check is of something that the base installation has not."""
     try:
-        asyncio.run(connect())
-    except (OSError, TimeoutError) as error:
-        raise Misconfigured(
-            f"{url.hostname}:{port} cannot be reached: {error or 'no answer'}",
-            hint="without a network, see it at work with: make demo",
-        ) from error
-    return f"{url.hostname}:{port} answers"
+        yield
+    except ImportError as error:
+        raise needs("hub", error) from error

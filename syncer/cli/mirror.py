@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,25 +15,28 @@ from rich.progress import track
 
 from syncer import sqlite
 from syncer.cli import app, needs, options, print_json, run_async, stderr, stdout, write
-from syncer.errors import Misconfigured
+from syncer.errors import Missing
 from syncer.journal import open_journal
 from syncer.mirror import Mirror
 from syncer.mirror.reading import export as export_pages
 from syncer.mirror.reading import page_line
 from syncer.mirror.reading import verify as verify_pages
 from syncer.store import Store
-from syncer.tasks import stopping, until_stopped
+from syncer.tasks import stopping, unless, until_stopped
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from syncer.config import Settings
+    from syncer.journal import Journal
     from syncer.mirror import Healer
     from syncer.model import PageState
 
 mirror = typer.Typer(no_args_is_help=True, help="A partner's mirror: follow, get, verify, export.", rich_markup_mode=None)
 app.add_typer(mirror, name="mirror")
 log = structlog.get_logger()
+
+LOOK_EVERY = 0.5  # seconds between looks whether there is a journal
 
 Wiki = Annotated[str | None, typer.Option(help="Only this wiki id.")]
 
@@ -52,7 +56,9 @@ async def _follow(settings: Settings, until_idle: float | None, *, json: bool) -
         stack.enter_context(stopping(stop))
         path = sqlite.expand(settings.mirror.path)
         stack.callback(os.close, sqlite.lock(path.with_name(f"{path.name}.lock"), f"following with {path}"))
-        journal = await open_journal(settings.journal)
+        journal = await _journal(settings, stop, until_idle)
+        if journal is None:
+            return
         stack.push_async_callback(journal.close)
         store = stack.enter_context(closing(Store(path)))
         heal = await stack.enter_async_context(_healer(settings))
@@ -64,6 +70,23 @@ async def _follow(settings: Settings, until_idle: float | None, *, json: bool) -
             "healed": tally.healed, "pages_diverged": len(store.diverged()),
         }  # fmt: skip
         print_json(done) if json else log.info("the mirror stops", **done)
+
+
+async def _journal(settings: Settings, stop: asyncio.Event, until_idle: float | None) -> Journal | None:
+    """The journal, waited for where the hub has not made it yet; at most ``until_idle`` seconds. None when asked to stop."""
+    patience = asyncio.get_running_loop().time() + (math.inf if until_idle is None else until_idle)
+    waiting = False
+    while not stop.is_set():
+        try:
+            return await open_journal(settings.journal, create=False)
+        except Missing as missing:
+            if asyncio.get_running_loop().time() >= patience:
+                raise
+            if not waiting:
+                log.warning("there is no journal yet: it is waited for", why=str(missing), hint=missing.hint)
+            waiting = True
+            await unless(stop, LOOK_EVERY)
+    return None
 
 
 @asynccontextmanager
@@ -100,7 +123,8 @@ async def _api(settings: Settings) -> AsyncIterator[Any]:
 @contextmanager
 def _reading(settings: Settings) -> Iterator[Store]:
     """The mirror as it is at one moment, whoever is following with it."""
-    with closing(Store(sqlite.expand(settings.mirror.path))) as store, store.reading():
+    path = sqlite.existing(settings.mirror.path, "mirror.path", "syncer mirror follow")
+    with closing(Store(path)) as store, store.reading():
         yield store
 
 
@@ -140,7 +164,7 @@ def export(
 @mirror.command()
 def verify(
     wiki: Wiki = None,
-    against_api: Annotated[int, typer.Option(metavar="N", help="Compare N pages, chosen by chance, with the wiki itself.")] = 0,
+    against_api: Annotated[int, typer.Option(metavar="N", min=0, help="Compare N random pages with the wiki itself.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
 ) -> None:
     """Hash every text again; exit 1 if one is not what was announced."""
@@ -173,7 +197,5 @@ def run_compare(settings: Settings, store: Store, wiki: str | None, sample: int)
         async with _api(settings) as api:
             result.update(await compare(store, api, pages))
 
-    if settings.contact is None and "{" in settings.api.url:
-        raise Misconfigured("contact is not set", hint="set contact: Wikimedia asks every client for it")
     run_async(ask())
     return result

@@ -85,9 +85,15 @@ class Enrich:
                 self._session = await self._open()
                 await self._session.run(stop)
             except (JournalUnavailable, OutcomeUnknown) as error:
+                self._session = None
                 pause = RESTART if now() - began > LASTED else min(2 * pause, RESTART_LIMIT)
                 log.warning("enrich starts over", why=str(error), hint=error.hint, seconds=error.after or pause)
                 await unless(stop, error.after or pause)
+
+    @property
+    def working(self) -> bool:
+        """Whether the store has caught up and changes are taken in: not while it starts, or starts over."""
+        return self._session is not None
 
     @property
     def wikis_out(self) -> frozenset[str]:

@@ -6,7 +6,7 @@ verdict     an HTTP answer -> its JSON, or what is wrong with it
 pages       its JSON, in parts -> Answer, Site
 """
 
-from syncer.fetch.address import check, user_agent
+from syncer.fetch.address import check, check_feed, user_agent
 from syncer.fetch.client import MOST_VALUES, WikiApi
 
-__all__ = ["MOST_VALUES", "WikiApi", "check", "user_agent"]
+__all__ = ["MOST_VALUES", "WikiApi", "check", "check_feed", "user_agent"]

@@ -13,18 +13,21 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import aiohttp
+from yarl import URL
 
-from syncer.config import PUBLIC_DOMAINS
+from syncer.config import PUBLIC_DOMAINS, ApiSettings, FeedSettings
 from syncer.errors import Misconfigured, Unusable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
-    from syncer.config import ApiSettings, Settings, WikiSettings
+    from syncer.config import Settings, WikiSettings
 
+FEED, API = FeedSettings().url, ApiSettings().url
 PLACEHOLDERS = frozenset({"domain", "wiki_id"})
 WIKI_ID = re.compile(r"[a-z0-9_-]{1,64}")
 DOMAIN = re.compile(r"(?=.{1,253}$)[a-z0-9-]+(\.[a-z0-9-]+)*")  # a name and nothing else: no port, no user, no path
+HOST = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
 
 # PROTOCOL 19, robot policy: 200 a minute and one at a time; with an account 2,000 and three, of which we leave a tenth.
 ANONYMOUS = (200, 1)
@@ -51,22 +54,14 @@ def address(api: ApiSettings, wiki: WikiSettings, wiki_id: str, domain: str) -> 
     raise Unusable("foreign_domain", f"{domain[:100]!r} ({wiki_id[:100]!r}) is not in wiki.domains, and is not asked")
 
 
-def check(settings: Settings, *, feed: bool = False) -> None:
-    """Raise Misconfigured (exit code 78) if these settings cannot or must not ask the API; with ``feed``, nor read the feed."""
+def check(settings: Settings) -> None:
+    """Raise Misconfigured (exit code 78) if these settings cannot or must not ask the API."""
     api = settings.api
-    _check_url(api.url)
-    if settings.contact and not (settings.contact.isascii() and settings.contact.isprintable()):
-        raise Misconfigured("contact has characters that a User-Agent cannot have", hint="use an address or a URL, in ASCII")
-    public = _is_public(api.url, settings.wiki.domains)
-    if not settings.contact and (public or (feed and _is_public(settings.feed.url, ()))):
-        raise Misconfigured(
-            "contact is not set, and Wikimedia's policy demands one in the User-Agent",
-            hint="set it to an address or URL where you can be reached: SYNCER_CONTACT=you@example.org",
-        )
-    if not public:
+    _check_url("api.url", api.url, API, PLACEHOLDERS)
+    if api.token and not _in_header(api.token.get_secret_value()):
+        raise Misconfigured("api.token has characters that no token has", hint="set it to the token alone, as it was issued")
+    if not _check_manners(settings.contact, "api.url", api.url, API, settings.wiki.domains):
         return
-    if urlsplit(api.url).scheme != "https":
-        raise Misconfigured("api.url is not https", hint='set api.url to "https://{domain}/w/api.php"')
     most, at_once = WITH_TOKEN if api.token else ANONYMOUS
     more = "" if api.token else "; an OAuth 2 owner-only token (api.token) allows more"
     for key, value, limit in (("requests_per_minute", api.requests_per_minute, most), ("concurrency", api.concurrency, at_once)):
@@ -76,17 +71,45 @@ def check(settings: Settings, *, feed: bool = False) -> None:
             )
 
 
-def _check_url(url: str) -> None:
-    try:
-        used, parts = _placeholders(url), urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise Misconfigured(f"api.url is no URL: {error}", hint='set api.url to "https://{domain}/w/api.php"') from error
-    if parts.scheme not in {"http", "https"} or not parts.netloc or port == 0 or not used <= PLACEHOLDERS:
+def check_feed(settings: Settings) -> None:
+    """Raise Misconfigured (exit code 78) if these settings cannot or must not read the feed."""
+    _check_url("feed.url", settings.feed.url, FEED)
+    if URL(settings.feed.url).raw_query_string or URL(settings.feed.url).raw_fragment:
+        raise Misconfigured("feed.url ends before the names of the streams, without ? and #", hint=f'set feed.url to "{FEED}"')
+    _check_manners(settings.contact, "feed.url", settings.feed.url, FEED)
+
+
+def _check_manners(contact: str | None, key: str, url: str, good: str, domains: Iterable[str] = ()) -> bool:
+    """Whether the URL leads to a public host; there a client says who it is, and encrypts."""
+    public = _is_public(url, domains)
+    if contact and not _in_header(contact):
+        raise Misconfigured("contact has characters that a User-Agent cannot have", hint="use an address or a URL, in ASCII")
+    if public and not contact:
         raise Misconfigured(
-            "api.url has to be an http or https URL, without other placeholders than {domain} and {wiki_id}",
-            hint='set api.url to "https://{domain}/w/api.php"',
+            "contact is not set, and Wikimedia's policy demands one in the User-Agent",
+            hint="set it to an address or URL where you can be reached: SYNCER_CONTACT=you@example.org",
         )
+    if public and urlsplit(url).scheme != "https":
+        raise Misconfigured(f"{key} is not https", hint=f'set {key} to "{good}"')
+    return public
+
+
+def _in_header(value: str) -> bool:
+    return value.isascii() and value.isprintable()
+
+
+def _check_url(key: str, template: str, good: str, allowed: Collection[str] = ()) -> None:
+    """Whether an address comes of it, as far as one can tell without going there."""
+    try:
+        fields = [field[1:] for field in Formatter().parse(template) if field[1] is not None]
+        plain = all(name in allowed and not form and not conversion for name, form, conversion in fields)
+        url = URL(template.format(**dict.fromkeys(allowed, "a.example")) if plain else "")
+    except ValueError as error:
+        raise Misconfigured(f"{key} is no address: {error}", hint=f'set {key} to "{good}"') from error
+    host = url.raw_host or ""
+    if url.scheme not in {"http", "https"} or not (HOST.fullmatch(host) or ":" in host) or url.port == 0:
+        without = ", without other placeholders than {domain} and {wiki_id}" if allowed else ""
+        raise Misconfigured(f"{key} has to be an http or https address{without}", hint=f'set {key} to "{good}"')
 
 
 def _placeholders(template: str) -> set[str]:
@@ -95,9 +118,8 @@ def _placeholders(template: str) -> set[str]:
 
 def _is_public(url: str, domains: Iterable[str]) -> bool:
     """Whether the URL leads, or may lead, to a host of Wikimedia's."""
-    netloc = urlsplit(url).netloc
-    if not _placeholders(netloc):
-        return _within((urlsplit(url).hostname or "").rstrip("."), PUBLIC_DOMAINS)
+    if not _placeholders(urlsplit(url).netloc):
+        return _within((URL(url).raw_host or "").rstrip("."), PUBLIC_DOMAINS)
     return any(
         _within(domain, PUBLIC_DOMAINS) or any(_within(public, [domain]) for public in PUBLIC_DOMAINS) for domain in domains
     )

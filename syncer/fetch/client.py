@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -9,13 +11,14 @@ from urllib.parse import urlencode
 import aiohttp
 from yarl import URL
 
-from syncer.errors import Unusable, WikiUnavailable
+from syncer.errors import Forbidden, Refused, SyncerError, Throttled, Unusable, WikiUnavailable
 from syncer.fetch.address import address, user_agent
 from syncer.fetch.pages import Gathered, site
 from syncer.fetch.verdict import read
+from syncer.telemetry import API_REQUESTS, API_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from aiohttp.client_middlewares import ClientHandlerType
 
@@ -28,6 +31,15 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 MOST_REDIRECTS = 2
 LONGEST_GET = 4000  # characters of the query; somewhere between there and 8 KB a server on the way refuses
 LARGEST_ID = 2**63 - 1  # with one beyond, the API refuses the whole request
+
+# How a request may end, for the metric; beside these: answered, and given_up at the hub's own end.
+RESULTS: dict[type[SyncerError], str] = {
+    WikiUnavailable: "wiki_unavailable",
+    Forbidden: "forbidden",
+    Throttled: "throttled",
+    Refused: "refused",
+    Unusable: "unusable",
+}
 
 COMMON = {"action": "query", "format": "json", "formatversion": "2", "errorformat": "plaintext", "maxlag": "5"}
 PAGES = COMMON | {
@@ -115,9 +127,10 @@ class WikiApi:
         there = URL(url)
         for _ in range(1 + MOST_REDIRECTS):
             await self._turn(wiki_id)
-            status, headers, body = await self._attempt(wiki_id, there, params, room)
-            if status not in REDIRECTS:
-                return read(wiki_id, status, headers, body), len(body)
+            with _measured():
+                status, headers, body = await self._attempt(wiki_id, there, params, room)
+                if status not in REDIRECTS:
+                    return read(wiki_id, status, headers, body), len(body)
             there = _elsewhere(wiki_id, there, headers.get("Location", ""))
         raise WikiUnavailable(f"{wiki_id}: redirected {MOST_REDIRECTS + 1} times")
 
@@ -142,6 +155,21 @@ class WikiApi:
         except (aiohttp.ClientError, OSError) as error:
             why = str(error) if isinstance(error, aiohttp.ClientConnectorError) else type(error).__name__
             raise WikiUnavailable(f"{wiki_id}: {why}") from error
+
+
+@contextmanager
+def _measured() -> Iterator[None]:
+    """Count one HTTP request by how it ended, and its time from its start to its verdict."""
+    began, result = time.monotonic(), "given_up"
+    try:
+        yield
+        result = "answered"
+    except SyncerError as error:
+        result = RESULTS[type(error)]
+        raise
+    finally:
+        API_REQUESTS.labels(result).inc()
+        API_SECONDS.observe(time.monotonic() - began)
 
 
 async def _never_twice(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:

@@ -7,7 +7,9 @@ import json
 import re
 import socket
 import subprocess
+import threading
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,10 +106,16 @@ def test_nothing_asked_for_is_misuse_with_the_choice(run: Run, group: list[str])
         (["status"], {"JOURNAL__URL": "postgres://x"}, "journal.url"),
         (["status"], {"JOURNAL__URL": "sqlite:///here.db"}, "absolute"),
         (["run"], {"CONTACT": ""}, "SYNCER_CONTACT="),
+        (["--contact", " ", "run"], {}, "SYNCER_CONTACT="),
+        (["--set", "contact= ", "ingest"], {}, "SYNCER_CONTACT="),
+        (["run"], {"CONTACT": "ops@example.org\nX: y"}, "User-Agent"),
+        (["enrich"], {"CONTACT": "\xe9"}, "User-Agent"),
+        (["run"], {"FEED__URL": "notaurl"}, "feed.url"),
+        (["run"], {"FEED__SINCE": "yesterday"}, "feed.since"),
+        (["run"], {"FEED__REWIND": "inf"}, "feed.rewind"),
+        (["run"], {"OPS__LISTEN": "a..b:80"}, "ops.listen"),
         (["run"], {"API__REQUESTS_PER_MINUTE": "5000"}, "200"),
         (["run"], {"FEED__STREAMS": "recentchanges"}, "recentchange"),
-        (["repair", "nowiki", "Page"], {}, "--domain"),
-        (["mirror", "verify", "--against-api", "1"], {"CONTACT": ""}, "contact"),
     ],
 )
 def test_settings_that_cannot_work_are_78_with_a_hint(
@@ -118,6 +126,7 @@ def test_settings_that_cannot_work_are_78_with_a_hint(
     assert said.err.startswith("error: ")
     assert names in said.err
     assert "Traceback" not in said.err
+    assert "hint: " in said.err or "the nearest is" in said.err or "No such file" in said.err
 
 
 def test_flags_beat_the_environment_which_beats_the_file(run: Run, tmp_path: Path) -> None:
@@ -158,23 +167,118 @@ def test_check_config_says_a_line_a_check(run: Run) -> None:
     ]  # fmt: skip
 
 
+def test_check_config_makes_nothing(run: Run, tmp_path: Path) -> None:
+    deep = tmp_path / "deep" / "down"
+    places = {"JOURNAL__URL": f"sqlite:///{deep}/journal.db", "STORE__PATH": f"{deep}/store.db", "JOURNAL__PARTITIONS": "7"}
+    said = run("check-config", **places)
+    assert said.code == 0
+    assert f"{deep}/journal.db will be made, with 7 partitions" in said.out.decode()
+    assert f"{deep}/store.db will be made" in said.out.decode()
+    assert not deep.exists()
+    (tmp_path / "deep").touch()
+    said = run("check-config", **places)
+    assert said.code == 78
+    assert said.out.decode().count("is no folder\n     hint: ") == 2
+
+
+def test_check_config_looks_at_what_is_there(run: Run, place: Place) -> None:
+    asyncio.run(place.prepare())
+    Store(place.folder / "store.db").close()
+    (journal, store) = (line for line in run("check-config", "--json").lines if line["check"] in {"journal", "store"})
+    assert "12 partitions, identity " in journal["told"]
+    assert store["told"] == str(place.folder / "store.db")
+    said = run("check-config", JOURNAL__PARTITIONS="7")
+    assert said.code == 78
+    assert "journal.partitions = 12" in said.out.decode()
+
+
 def test_check_config_names_what_fails_with_a_hint_and_goes_on(run: Run, place: Place) -> None:
     (place.folder / "journal.db").write_bytes(b"no database at all, " * 100)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         said = run("check-config", CONTACT="", OPS__LISTEN=f"127.0.0.1:{taken.getsockname()[1]}")
     assert said.code == 78
     lines = said.out.decode().splitlines()
-    assert [line[:4] for line in lines if not line.startswith(" ")] == ["FAIL", "ok  ", "FAIL", "ok  ", "FAIL"]
-    assert sum(line.startswith("     hint: ") for line in lines) == 3
+    assert [line[:4] for line in lines if not line.startswith(" ")] == ["FAIL", "FAIL", "FAIL", "ok  ", "FAIL"]
+    assert sum(line.startswith("     hint: ") for line in lines) == 4
 
 
-def test_check_config_can_look_whether_the_feed_is_there(run: Run) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
-        assert run("check-config", "--online", FEED__URL=f"http://127.0.0.1:{port}/v2/stream").code == 0
-    said = run("check-config", "--online", FEED__URL=f"http://127.0.0.1:{port}/v2/stream")
+def test_check_config_can_ask_the_feed_as_the_hub_would(run: Run) -> None:
+    agents = []
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            agents.append(self.headers["User-Agent"])
+            self.send_response(200 if self.path == "/v2/stream/recentchange" else 403)
+            self.send_header("Content-Type", "text/event-stream")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/v2/stream"
+        said = run("check-config", "--online", FEED__URL=url, FEED__STREAMS="recentchange")
+        assert said.code == 0
+        assert f"recentchange of {url}, which answers" in said.out.decode()
+        assert "tests@example.org" in agents[0]
+        said = run("check-config", "--online", FEED__URL=url)
+        assert said.code == 78
+        assert "answered 403" in said.out.decode()
+        server.shutdown()
+    said = run("check-config", "--online", FEED__URL=url)
     assert said.code == 78
     assert "make demo" in said.out.decode()
+
+
+# -- what is only read ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key"),
+    [
+        (["journal", "read", "mutations"], "journal.url"),
+        (["status"], "journal.url"),
+        (["set-aside", "list"], "journal.url"),
+        (["set-aside", "replay"], "journal.url"),
+        (["repair", "enwiki", "Page"], "journal.url"),
+        (["mirror", "get", "enwiki", "Page"], "mirror.path"),
+        (["mirror", "export"], "mirror.path"),
+        (["mirror", "verify"], "mirror.path"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_is_not_there_is_said_and_not_made(run: Run, place: Place, arguments: list[str], key: str) -> None:
+    said = run(*arguments)
+    assert (said.code, said.out) == (78, b"")
+    assert f"error: {key}: there is no file {place.folder}/" in said.err
+    assert "hint: " in said.err
+    assert [file.name for file in place.folder.iterdir() if file.name != "mirror.db.lock"] == []
+
+
+def test_a_mirror_waits_no_longer_for_a_journal_than_it_would_at_its_end(run: Run, place: Place) -> None:
+    said = run("mirror", "follow", "--until-idle", "0.1")
+    assert said.code == 78
+    assert "error: journal.url: there is no file" in said.err
+    assert not list(place.folder.glob("*.db"))
+
+
+def test_a_comparison_with_the_wikis_needs_a_contact(run: Run, place: Place) -> None:
+    Store(place.folder / "mirror.db").close()
+    said = run("mirror", "verify", "--against-api", "1", CONTACT="")
+    assert said.code == 78
+    assert "SYNCER_CONTACT=" in said.err
+
+
+def test_a_repair_needs_the_hubs_store_and_a_wiki_it_knows(run: Run, place: Place) -> None:
+    asyncio.run(place.prepare())
+    said = run("repair", "nowiki", "Page")
+    assert said.code == 78
+    assert "store.path: there is no file" in said.err
+    Store(place.folder / "store.db").close()
+    said = run("repair", "nowiki", "Page")
+    assert said.code == 78
+    assert "--domain" in said.err
+    assert run("journal", "read", "changes").out == b""
 
 
 def test_check_config_shows_no_secret(run: Run) -> None:
@@ -184,7 +288,8 @@ def test_check_config_shows_no_secret(run: Run) -> None:
         assert b"s3cr3t" not in said.out + said.err.encode()
 
 
-def test_without_a_hub_health_is_1_and_status_is_told_from_the_journal(run: Run) -> None:
+def test_without_a_hub_health_is_1_and_status_is_told_from_the_journal(run: Run, place: Place) -> None:
+    asyncio.run(place.prepare())
     said = run("health")
     assert said.code == 1
     assert "no hub answers" in said.err
@@ -204,7 +309,8 @@ def test_status_is_1_where_the_counts_do_not_add_up(run: Run, place: Place) -> N
     assert "do not add up" in said.err
 
 
-def test_a_journal_with_another_number_of_partitions_is_named(run: Run) -> None:
+def test_a_journal_with_another_number_of_partitions_is_named(run: Run, place: Place) -> None:
+    asyncio.run(place.prepare())
     assert run("status").code == 0
     said = run("status", JOURNAL__PARTITIONS="7")
     assert said.code == 78
@@ -336,6 +442,7 @@ def test_a_replay_lies_with_its_wiki(run: Run, with_asides: None) -> None:
 
 
 def test_digits_are_a_page_id_unless_a_page_is_called_so(run: Run, place: Place) -> None:
+    asyncio.run(place.prepare())
     with closing(Store(place.folder / "store.db", 10**6)) as store, store.folding():
         store.fold(Pages("testwiki", "test.wikipedia.org").snapshot(7, "1984", b"a novel"))
     assert run("repair", "test.wikipedia.org", "1984", "1985", "Nineteen_eighty-six").code == 0

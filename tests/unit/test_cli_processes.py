@@ -77,6 +77,7 @@ def test_a_hub_is_asked_to_stop_and_stops_well(deaf: Place, number: signal.Signa
 
 
 def test_a_mirror_is_asked_to_stop_and_tells_what_it_did(deaf: Place) -> None:
+    asyncio.run(deaf.prepare())
     process = deaf.start(*FOLLOW, MIRROR__HEAL="hub")
     logged(process, FOLLOWS)
     process.terminate()
@@ -150,6 +151,7 @@ def test_a_port_in_use_is_78(deaf: Place) -> None:
 
 
 def test_a_second_follower_of_one_mirror_is_4(deaf: Place) -> None:
+    asyncio.run(deaf.prepare())
     first = deaf.start(*FOLLOW, MIRROR__HEAL="hub")
     logged(first, FOLLOWS)
     said = told(deaf.start(*FOLLOW, MIRROR__HEAL="hub"))
@@ -159,10 +161,26 @@ def test_a_second_follower_of_one_mirror_is_4(deaf: Place) -> None:
     assert told(first).code == 0
 
 
+def test_a_mirror_waits_for_a_journal_and_makes_none(deaf: Place) -> None:
+    process = deaf.start(*FOLLOW, MIRROR__HEAL="hub")
+    logged(process, "there is no journal yet")
+    assert not list(deaf.folder.glob("journal.db*"))
+    asyncio.run(deaf.prepare())
+    logged(process, FOLLOWS)
+    process.terminate()
+    assert told(process).code == 0
+    waiting = deaf.start(*FOLLOW, JOURNAL__URL=f"sqlite:///{deaf.folder}/other.db")
+    logged(waiting, "other.db")
+    waiting.terminate()
+    assert told(waiting).code == 0
+
+
 def test_a_mirror_of_another_journal_is_3(run: Run, place: Place) -> None:
+    asyncio.run(place.prepare())
     assert run("mirror", "follow", "--until-idle", "0.1").code == 0
     for file in place.folder.glob("journal.db*"):
         file.unlink()
+    asyncio.run(place.prepare())
     said = run("mirror", "follow", "--until-idle", "0.1")
     assert said.code == 3
     assert "hint" in said.err

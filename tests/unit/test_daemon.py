@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import time
+from dataclasses import fields
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,12 +16,16 @@ import pytest
 from syncer import daemon, tasks
 from syncer.config import Settings
 from syncer.daemon import Hub, Meter, api_client
-from syncer.errors import Misconfigured, Superseded, Throttled
+from syncer.errors import Misconfigured, Superseded
+from syncer.outcome import Aside, Merged, Publish, Skip, SkipReason
+from syncer.progress import Counts
 from syncer.tasks import stopping, together, unless, until_stopped
 from syncer.telemetry import REGISTRY
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from syncer.outcome import Outcome
 
 
 # -- living and falling together -----------------------------------------------------------------------------------------
@@ -165,7 +170,11 @@ class Stage(SimpleNamespace):
     connected: bool = True
     since: float = 0.0
     idle: bool = True
+    working: bool = True
     wikis_out: frozenset[str] = frozenset()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        await stop.wait()
 
     def status(self) -> dict[str, object]:
         return {"connected": self.connected, "idle": self.idle}
@@ -181,11 +190,35 @@ def hub(**parts: Any) -> Hub:
     return Hub(Settings(), nothing, **parts)
 
 
-def test_a_hub_is_ready_when_its_feed_is_connected_and_its_wikis_answer() -> None:
-    ready = hub(ingest=Stage(), enrich=Stage())
-    assert (ready.stages, ready.unready()) == (["ingest", "enrich"], [])
-    not_ready = hub(ingest=Stage(connected=False), enrich=Stage(wikis_out=frozenset({"b", "a"})))
-    assert not_ready.unready() == ["the feed is not connected", "wikis that do not answer: a, b"]
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(daemon, "LOOK_EVERY", 0.01)
+
+
+async def test_a_hub_is_ready_when_its_feed_was_connected_just_now_and_enrich_is_at_work(
+    soon: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daemon, "RECONNECTING", 0.3)
+    feed, enrich, stop = Stage(connected=False), Stage(working=False), asyncio.Event()
+    it = hub(ingest=feed, enrich=enrich)
+    assert it.stages == ["ingest", "enrich"]
+    running = asyncio.ensure_future(together(*it.work(stop)))
+    await asyncio.sleep(0.05)
+    assert [reason.split(":")[0] for reason in it.unready()] == ["the feed is not connected", "enrich is not at work"]
+    feed.connected = enrich.working = True
+    await asyncio.sleep(0.05)
+    enrich.wikis_out = frozenset({"brokenwiki"})
+    assert it.unready() == []
+    feed.connected = False
+    await asyncio.sleep(0.05)
+    assert it.unready() == []  # it reconnects
+    await asyncio.sleep(0.4)
+    assert it.unready() == ["the feed is not connected"]
+    stop.set()
+    await running
+
+
+def test_a_stage_alone_is_ready_by_itself() -> None:
     assert hub(enrich=Stage()).unready() == []
     assert hub(ingest=Stage()).stages == ["ingest"]
 
@@ -198,11 +231,6 @@ async def ends(it: Hub, seconds: float, *, within: float) -> bool:
     except TimeoutError:
         return False
     return stop.is_set()
-
-
-@pytest.fixture
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(daemon, "LOOK_EVERY", 0.01)
 
 
 @pytest.mark.parametrize(
@@ -231,7 +259,7 @@ async def test_enrich_alone_has_to_be_idle_for_so_long(soon: None) -> None:
 
 async def test_status_adds_what_only_the_running_hub_knows() -> None:
     enrich = Stage(watch=SimpleNamespace(delays=[1.0, 3.0, 2.0, 50.0]))
-    meter = Meter(cast("Any", None))
+    meter = Meter(180)
     meter.start()
     told = await hub(ingest=Stage(), enrich=enrich, meter=meter).status()
     assert told == {
@@ -247,41 +275,41 @@ async def test_status_adds_what_only_the_running_hub_knows() -> None:
     assert (await hub(enrich=enrich).status())["live"]["delay"] == {"changes": 0, "median_seconds": None, "p99_seconds": None}
 
 
-# -- the meter -----------------------------------------------------------------------------------------------------------
+# -- the meters ----------------------------------------------------------------------------------------------------------
 
 
 def sample(name: str, **labels: str) -> float:
     return REGISTRY.get_sample_value(name, labels) or 0.0
 
 
-async def test_every_request_is_counted_by_how_it_ended() -> None:
-    class Api:
-        async def titles(self, *_: object) -> str:
-            return "an answer"
-
-        async def site(self, *_: object) -> None:
-            raise Throttled("wait", after=5)
-
-    meter = Meter(cast("Any", Api()))
-    answered, throttled = (sample("syncer_api_requests_total", result=result) for result in ("answered", "Throttled"))
-    assert cast("object", await meter.titles("w", "d", ["One"])) == "an answer"
-    with pytest.raises(Throttled):
-        await meter.site("w", "d")
-    assert sample("syncer_api_requests_total", result="answered") == answered + 1
-    assert sample("syncer_api_requests_total", result="Throttled") == throttled + 1
+@pytest.mark.parametrize(
+    ("outcome", "labels"),
+    [
+        (Publish(()), ("published", "")),
+        (Merged(), ("merged", "")),
+        (Skip(SkipReason.UNCHANGED), ("skipped", "unchanged")),
+        (Aside("poison", "why"), ("set_aside", "poison")),
+    ],
+)
+def test_an_outcome_is_counted_by_the_word_that_status_has_for_it(outcome: Outcome, labels: tuple[str, str]) -> None:
+    word, reason = labels
+    assert word in {field.name for field in fields(Counts)}
+    before = sample("syncer_changes_total", outcome=word, reason=reason)
+    daemon._measure(cast("Any", None), outcome, 0.1)
+    assert sample("syncer_changes_total", outcome=word, reason=reason) == before + 1
 
 
 def test_starts_are_of_the_last_minute_and_no_more_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    meter = Meter(cast("Any", None))
+    meter = Meter(180)
     for _ in range(300):
         now += 0.5
         meter.start()
     assert len(meter.starts) == 120
-    assert meter.budget(180) == {"requests_last_minute": 120, "requests_per_minute": 180}
+    assert meter.budget() == {"requests_last_minute": 120, "requests_per_minute": 180}
     now += 60
-    assert meter.budget(180)["requests_last_minute"] == 0
+    assert meter.budget()["requests_last_minute"] == 0
 
 
 # -- the service manager -------------------------------------------------------------------------------------------------

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from syncer.config import Settings
+from syncer.config import FeedSettings, Settings
 from syncer.errors import Misconfigured, Unusable
-from syncer.fetch import check, user_agent
+from syncer.fetch import check, check_feed, user_agent
 from syncer.fetch.address import address
 
 PUBLIC = "https://{domain}/w/api.php"
@@ -84,16 +84,52 @@ def test_a_host_made_of_the_wiki_id_has_to_be_within_too() -> None:
         at("https://{domain}.example.net/api.php", "enwiki", "en.wikipedia.org")
 
 
-def test_a_public_feed_demands_a_contact_whatever_the_api_is() -> None:
-    own = settings(contact=None, url="http://127.0.0.1:8080/api.php")
-    check(own)
-    with pytest.raises(Misconfigured, match="contact"):
-        check(own, feed=True)
-    check(own.model_copy(update={"feed": own.feed.model_copy(update={"url": "http://127.0.0.1:8081/v2/stream"})}), feed=True)
+def feeding(url: str, contact: str | None = "ops@example.org") -> Settings:
+    return Settings.model_validate({"contact": contact, "feed": {"url": url}})
+
+
+@pytest.mark.parametrize(
+    ("contact", "named"), [(None, "contact is not set"), ("", "contact is not set"), (" \t", "contact is not set"),
+                           ("ops@example.org\nX: y", "User-Agent"), ("\xe9", "User-Agent"), ("a\x7fb", "User-Agent")]
+)  # fmt: skip
+@pytest.mark.parametrize("part", ["api", "feed"])
+def test_a_public_host_demands_a_contact_that_can_be_sent(part: str, contact: str | None, named: str) -> None:
+    """The API's own host, or the feed's: each by itself."""
+    own = {"api": {"url": "http://127.0.0.1:8080/api.php"}, "feed": {"url": "http://127.0.0.1:8081/v2/stream"}}
+    made = Settings.model_validate({"contact": contact, **{name: section for name, section in own.items() if name != part}})
+    with pytest.raises(Misconfigured, match=named) as caught:
+        (check if part == "api" else check_feed)(made)
+    assert caught.value.exit_code == 78
+    assert caught.value.hint
+    if not (contact or "").strip():
+        (check_feed if part == "api" else check)(made)
 
 
 def test_the_defaults_with_a_contact_are_in_order() -> None:
     check(settings())
+    check_feed(settings())
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "", "notaurl", "stream.wikimedia.org/v2/stream", "ftp://a.example/v2/stream", "http://", "http:///v2/stream", "http://a b/",
+        "http://a:0/", "http://a:99999/", "http://a:port/", "http://[::1/", "http://a..b/", "http://-.%/", "http://" + 64 * "a",
+        "http://a.example/{domain}", "http://a.example/{", "https://a.example/?streams=", "https://a.example/v2#x",
+        "http://stream.wikimedia.org/v2/stream",
+    ],
+)  # fmt: skip
+def test_a_feed_that_has_no_address_is_refused_before_anything_is_asked(url: str) -> None:
+    with pytest.raises(Misconfigured, match=r"feed\.url") as caught:
+        check_feed(feeding(url))
+    assert FeedSettings().url in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:8081/v2/stream", "http://[::1]:8081/", "http://feed_1:80", "https://wikimedia.example./v2/stream/"]
+)
+def test_a_feed_of_ones_own_may_be_anywhere(url: str) -> None:
+    check_feed(feeding(url, contact=None))
 
 
 @pytest.mark.parametrize(
@@ -108,11 +144,12 @@ def test_the_defaults_with_a_contact_are_in_order() -> None:
         ({"url": "https://{wiki_id}.example.net/api.php", "requests_per_minute": 999}, "requests_per_minute"),
         ({"url": "https://en.wikipedia.org/w/api.php", "requests_per_minute": 999}, "requests_per_minute"),
         ({"url": "https://en.wikipedia.org./w/api.php", "contact": None}, "contact"),
+        ({"url": "https://en.wikipedia\u3002org/w/api.php", "contact": None}, "contact"),
         ({"url": "https://Wikidata.org:443/{domain}/w/api.php", "contact": None}, "contact"),
         ({"domains": ("org",), "contact": None}, "contact"),
         ({"domains": ("de.wikipedia.org",), "contact": None}, "contact"),
-        ({"contact": "me@example.org\r\nX: y"}, "User-Agent"),
-        ({"contact": "mé@example.org"}, "User-Agent"),
+        ({"token": "two\nlines"}, r"api\.token"),
+        ({"token": "tök"}, r"api\.token"),
         ({"url": "https:///w/api.php"}, "api.url"),
         ({"url": "ftp://{domain}/w/api.php"}, "api.url"),
         ({"url": "/w/api.php"}, "api.url"),
@@ -122,6 +159,10 @@ def test_the_defaults_with_a_contact_are_in_order() -> None:
         ({"url": "https://{host}/w/api.php"}, "api.url"),
         ({"url": "https://example.org:port/w/api.php"}, "api.url"),
         ({"url": "https://example.org:0/w/api.php"}, "api.url"),
+        ({"url": "https://{domain:>999999999}/w/api.php"}, "api.url"),
+        ({"url": "https://{domain!r}/w/api.php"}, "api.url"),
+        ({"url": "https://{domain}:{wiki_id}/w/api.php"}, "api.url"),
+        ({"url": "https://a b/w/api.php"}, "api.url"),
     ],
 )
 def test_what_is_refused_before_anything_is_asked(changes: dict[str, Any], named: str) -> None:

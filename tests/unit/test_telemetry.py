@@ -87,3 +87,4 @@ def test_a_metric_is_named_by_the_rules_and_explained(name: str) -> None:
 
 def test_metrics_are_the_projects_own() -> None:
     assert b"python_info" not in telemetry.metrics()
+    assert b"_created" not in telemetry.metrics()
