@@ -91,9 +91,13 @@ async def _unavailable(
 
 
 def _sections(status: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """Plain values first, then every nested group under its own name."""
-    plain = {name: value for name, value in status.items() if not isinstance(value, dict)}
-    return [("hub", plain), *((name, value) for name, value in status.items() if isinstance(value, dict))]
+    """Tables by name: plain values first, then every nested group; a group of nothing but groups is told group by group."""
+    sections = [("hub", {name: value for name, value in status.items() if not isinstance(value, dict)})]
+    for name, group in status.items():
+        if isinstance(group, dict):
+            nested = all(isinstance(part, dict) for part in group.values())
+            sections += [(f"{name}: {part}", group[part]) for part in group] if nested else [(name, group)]
+    return sections
 
 
 def _table(name: str, part: dict[str, Any]) -> str:
@@ -103,9 +107,13 @@ def _table(name: str, part: dict[str, Any]) -> str:
     return f"<h2>{html.escape(name)}</h2><table>{rows}</table>" if rows else ""
 
 
-def _shown(value: object) -> str:
+def _shown(value: object, between: str = ", ") -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_shown(part)}" for key, part in value.items()) or "none"
+        return between.join(f"{key} {_shown(part)}" for key, part in value.items()) or "none"
+    if isinstance(value, list | tuple):  # of pairs: known gaps, from when to when
+        return between.join(_shown(part, " to ") for part in value) or "none"
+    if value is None or isinstance(value, bool):
+        return {None: "unknown", True: "yes", False: "no"}[value]
     if isinstance(value, float):
         return f"{value:,.2f}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)

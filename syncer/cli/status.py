@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import urllib.error
 import urllib.request
+from datetime import UTC, datetime
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
@@ -16,6 +18,8 @@ from syncer.journal import open_journal
 from syncer.status import read_status
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from syncer.config import Settings
 
 PATIENCE = 5.0  # seconds a hub on the same machine is waited for
@@ -45,26 +49,58 @@ async def _status(settings: Settings, *, json: bool) -> int:
 def _asked(settings: Settings) -> dict[str, Any] | None:
     """What the running hub adds: connection, delays, budget. None where none answers."""
     try:
-        live: dict[str, Any] = orjson.loads(_get(settings, "/status"))
+        live = orjson.loads(_get(settings, "/status"))
     except (OSError, ValueError):
         return None
-    return {name: live[name] for name in ("live", "budget") if name in live}
+    return {name: live[name] for name in ("live", "budget") if name in live} if isinstance(live, dict) else None
 
 
 def _show(told: dict[str, Any]) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
-    rows: list[tuple[str, Any]] = [("changes", told["appended"]), ("  queued", told["queued"])]
-    for outcome, count in told["outcomes"].items():
-        parts = count if isinstance(count, dict) else {"": count}
-        rows += [(f"  {outcome} {reason}".rstrip(), number) for reason, number in parts.items()]
-    rows += [(f"mutations {kind}", number) for kind, number in told["mutations"].items()]
-    rows += [("open set-asides", sum(told["open_set_asides"].values())), ("newest event", told["feed"]["newest_event"])]
-    rows += [("hub", "running" if told["hub"] else "not running")]
-    for name, value in rows:
-        table.add_row(escape(name), escape(f"{value:,}" if isinstance(value, int) else str(value)))
+    for name, value in (*_done(told), *_known(told["feed"]), *_running(told["hub"])):
+        table.add_row(escape(name), escape(f"{value:,}" if isinstance(value, int) else value))
     stdout.print(table)
     if not told["balanced"]:
         stderr.print("[red]error:[/] the counts do not add up: a change was lost or counted twice")
+
+
+def _done(told: dict[str, Any]) -> Iterator[tuple[str, int | str]]:
+    """What became of the changes."""
+    yield "changes", told["appended"]
+    yield "  queued", told["queued"]
+    for outcome, count in told["outcomes"].items():
+        yield from _by_reason(f"  {outcome}", count) if isinstance(count, dict) else [(f"  {outcome}", count)]
+    yield "open set-asides", sum(told["open_set_asides"].values())
+    yield from _by_reason("mutations", told["mutations"])
+
+
+def _known(feed: dict[str, Any]) -> Iterator[tuple[str, int | str]]:
+    """What became of the feed's other events, and how far it is."""
+    for outcome in ("skipped", "set_aside"):
+        yield from _by_reason(f"events {outcome}", feed[outcome])
+    for start, end in feed["gaps"]:
+        yield "known gap", f"{start or 'everything before'} {'to ' * bool(start)}{end}"
+    newest = feed["newest_event"]
+    age = newest and (datetime.now(UTC) - datetime.fromisoformat(newest)).total_seconds()
+    yield "newest event", f"{newest}, {age:,.1f} s ago" if newest else "none yet"
+
+
+def _running(hub: dict[str, Any] | None) -> Iterator[tuple[str, int | str]]:
+    """What only a hub that runs can tell."""
+    yield "hub", "running" if hub else "not running"
+    live, budget = (hub or {}).get("live", {}), (hub or {}).get("budget")
+    if feed := live.get("feed"):
+        yield "  feed", "connected" if feed["connected"] else "not connected"
+    if (delay := live.get("delay")) and delay["changes"]:
+        yield "  delay, median and 99 of 100", f"{delay['median_seconds']} s, {delay['p99_seconds']} s"
+    if budget:
+        yield "  requests in the last minute", f"{budget['requests_last_minute']} of {budget['requests_per_minute']}"
+    if out := live.get("enrich", {}).get("wikis_out"):
+        yield "  wikis that do not answer", ", ".join(out)
+
+
+def _by_reason(name: str, counts: dict[str, int]) -> list[tuple[str, int]]:
+    return [(f"{name}: {reason}", count) for reason, count in sorted(counts.items())]
 
 
 @app.command()
@@ -85,6 +121,9 @@ def health() -> None:
 def _get(settings: Settings, path: str) -> bytes:
     """What the hub says at its own address; nothing of the proxies that the environment may name."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(settings.ops.url + path, timeout=PATIENCE) as answer:
-        said: bytes = answer.read()
+    try:
+        with opener.open(settings.ops.url + path, timeout=PATIENCE) as answer:
+            said: bytes = answer.read()
+    except (HTTPException, ValueError) as error:  # whatever listens there is no hub, or there is no such place
+        raise ConnectionError(f"{type(error).__name__}: {error}") from error
     return said

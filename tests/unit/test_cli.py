@@ -8,17 +8,20 @@ import re
 import socket
 import subprocess
 import threading
-from contextlib import closing
+from collections import Counter
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 from typing import TYPE_CHECKING
 
 import pytest
 
 from syncer.clock import now_iso
-from syncer.journal import Record, Topic, change_record
-from syncer.model import Cause, Change, Source
-from syncer.records import SetAside, decode_change, encode_set_aside
+from syncer.journal import POSITION_KEY, Record, Topic, change_record
+from syncer.model import Cause, Change, Position, Source
+from syncer.progress import PROGRESS_KEY, Counts, Progress
+from syncer.records import Resume, SetAside, decode_change, encode_resume, encode_set_aside
 from syncer.store import Store
 from tests.command import PATIENCE, SYNCER, Place, Said
 from tests.mutations import Pages
@@ -298,6 +301,64 @@ def test_without_a_hub_health_is_1_and_status_is_told_from_the_journal(run: Run,
     assert "not running" in said.out.decode()
     (line,) = run("status", "--json").lines
     assert (line["hub"], line["appended"], line["balanced"]) == (None, 0, True)
+
+
+HUB = {
+    "live": {"feed": {"connected": True}, "enrich": {"wikis_out": ["frwiki", "nlwiki"]},
+             "delay": {"changes": 3, "median_seconds": 1.2, "p99_seconds": 3.4}},
+    "budget": {"requests_last_minute": 42, "requests_per_minute": 180},
+}  # fmt: skip
+
+
+def test_status_tells_what_was_done_what_is_known_and_what_a_hub_says(run: Run, place: Place) -> None:
+    gap = ((None, "2026-11-02T09:00:00Z"), ("2026-11-03T09:00:00Z", "2026-11-04T09:00:00Z"))
+    resume = Resume(Position({("eqiad.x", 0): 1_762_077_598_000}), {}, {"canary": 4321}, {"bad_json": 2}, gap)
+    progress = Progress(counts=Counts(published=1, skipped=Counter(page_gone=2), set_aside=Counter(poison=3)))
+    asyncio.run(
+        place.prepare(
+            Record(Topic.POSITIONS, 0, POSITION_KEY, encode_resume(resume)),
+            Record(Topic.PROGRESS, 0, PROGRESS_KEY, progress.encode()),
+        )
+    )
+    with answering(json.dumps(HUB).encode()) as port:
+        said = run("status", OPS__LISTEN=f"127.0.0.1:{port}").out.decode()
+    rows = dict(re.split(r"  +", line.strip(), maxsplit=1) for line in said.splitlines())
+    assert rows.items() >= {
+        "published": "1", "skipped: page_gone": "2", "set_aside: poison": "3", "events skipped: canary": "4,321",
+        "events set_aside: bad_json": "2", "known gap": "2026-11-03T09:00:00Z to 2026-11-04T09:00:00Z", "hub": "running",
+        "feed": "connected", "delay, median and 99 of 100": "1.2 s, 3.4 s", "requests in the last minute": "42 of 180",
+        "wikis that do not answer": "frwiki, nlwiki",
+    }.items()  # fmt: skip
+    assert "everything before 2026-11-02T09:00:00Z" in said
+    assert re.fullmatch(r"2025-11-02T09:59:58\+00:00, [\d,]+\.\d s ago", rows["newest event"])
+
+
+@pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH\r\n", b"", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n17"])
+def test_what_answers_and_is_no_hub_is_none(run: Run, place: Place, answer: bytes) -> None:
+    asyncio.run(place.prepare())
+    with answering(answer, raw=True) as port:
+        said = run("status", "--json", OPS__LISTEN=f"127.0.0.1:{port}")
+        assert (said.code, said.lines[0]["hub"]) == (0, None)
+        if not answer.startswith(b"HTTP"):
+            said = run("health", OPS__LISTEN=f"127.0.0.1:{port}")
+            assert said.code == 1
+            assert "no hub answers" in said.err
+
+
+@contextmanager
+def answering(body: bytes, *, raw: bool = False) -> Iterator[int]:
+    """A port where every connection gets this answer; ``raw``: without a head."""
+    head = b"" if raw else b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+
+    class Answers(BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(4096)
+            self.request.sendall(head + body)
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Answers) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
 
 
 def test_status_is_1_where_the_counts_do_not_add_up(run: Run, place: Place) -> None:

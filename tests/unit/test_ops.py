@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 STATUS: dict[str, Any] = {
     "journal": "0123abc", "appended": 12345, "balanced": True, "outcomes": {"published": 7, "skipped": {"namespace": 1234}},
-    "live": {"feed": {"lag": 1.23456, "quiet": ["<script>alert(1)</script>"]}, "wikis_waiting": {}}, "empty": {},
+    "feed": {"gaps": [[None, "2026-11-24T08:00:00Z"]], "skipped": {}}, "empty": {},
+    "live": {"feed": {"lag": 1.23456, "quiet": ["<script>alert(1)</script>"]}, "enrich": {"idle": False, "wikis_out": ["a"]}},
 }  # fmt: skip
 
 
@@ -67,7 +68,7 @@ async def test_it_is_ready_or_says_why_not(window: Window) -> None:
 
 
 async def test_metrics_are_what_prometheus_reads(window: Window) -> None:
-    telemetry.CHANGES.labels("publish", "").inc()
+    telemetry.CHANGES.labels("published", "").inc()
     status, kind, text = await window.get("/metrics")
     assert (status, kind) == (200, "text/plain; version=0.0.4; charset=utf-8")
     families = {family.name for family in text_string_to_metric_families(text)}
@@ -84,8 +85,10 @@ async def test_the_page_is_for_people_and_trusts_nobody(window: Window) -> None:
     status, kind, text = await window.get("/")
     assert (status, kind) == (200, "text/html; charset=utf-8")
     assert '<span class="good">ready</span>' in text
-    for shown in ("12,345", "namespace 1,234", "0123abc", "1.23", "True"):
+    for shown in ("12,345", "namespace 1,234", "0123abc", "1.23", "unknown to 2026-11-24T08:00:00Z", "<h2>live: feed</h2>"):
         assert shown in text
+    for name, shown in (("balanced", "yes"), ("idle", "no"), ("wikis_out", "a")):
+        assert f"<td>{name}</td><td>{shown}</td>" in text
     assert "<h2>empty</h2>" not in text
     assert "&lt;script&gt;" in text
     window.reasons = ["wikis that do not answer: <b>100%s</b>"]
