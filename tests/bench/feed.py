@@ -2,9 +2,9 @@
 
     python -m tests.bench.feed
 
-The bytes are a recorded minute of all of Wikimedia, ten times over with ids and revisions of their own, in chunks of 64 KiB as they come off a
-socket; every wiki is included. Committed means: in the SQLite journal, synced. Each line is the best of five runs, and holds the
-lines above it but for the second; the last one includes aiohttp and a server in the same process.
+The bytes are a recorded minute of all of Wikimedia, ten times over with ids and revisions of their own, in chunks of 64 KiB as
+they come off a socket; every wiki is included. Committed means: in the SQLite journal, synced. Each line is the best of five
+runs, and holds the lines above it but for the second; the last one includes aiohttp and a server in the same process.
 """
 
 from __future__ import annotations
