@@ -115,6 +115,20 @@ class Retention(Section):
     set_aside_bytes: int = Field(default=1 * 10**9, gt=0, le=MOST_BYTES)
 
 
+class KafkaSettings(Section):
+    """How the brokers are reached, where the journal is on Kafka. ``replication`` None: three, or as many as there are brokers."""
+
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    username: str | None = None
+    password: SecretStr | None = None
+    password_file: str | None = None
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    replication: int | None = Field(default=None, ge=1, le=10)
+
+
 class JournalSettings(Section):
     """Where the journal is. ``partitions`` is fixed when it is created."""
 
@@ -122,6 +136,7 @@ class JournalSettings(Section):
     prefix: str = Field(default="syncer", pattern=r"^[A-Za-z0-9._-]{1,200}$")  # a part of names on Kafka
     partitions: int = Field(default=12, ge=1, le=1024)
     retention: Retention = Retention()
+    kafka: KafkaSettings = KafkaSettings()
 
 
 class StoreSettings(Section):

@@ -97,6 +97,15 @@ def lock(path: Path, what: str) -> int:
     return descriptor
 
 
+def is_free(path: Path) -> bool:
+    """Whether nobody holds the lock on a file."""
+    try:
+        os.close(lock(path, ""))
+    except Superseded:
+        return False
+    return True
+
+
 class Connection(sqlite3.Connection):
     """A connection that knows its file."""
 

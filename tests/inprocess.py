@@ -131,6 +131,9 @@ class CrashingJournal:
                     raise Crash("between the journal's commit and the store's")
                 return offsets
 
+            async def assured(self) -> None:
+                await owner.assured()
+
         return Dying()
 
 

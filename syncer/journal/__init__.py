@@ -122,6 +122,9 @@ class Owner(Protocol):
         OutcomeUnknown when only reading back can tell.
         """
 
+    async def assured(self) -> None:
+        """Return once it is known that no other process has become the owner a moment ago; raises what ``append`` raises."""
+
 
 class Journal(Protocol):
     """What readers see, and where an owner is had. ``identity`` is made with the journal and never changes."""
@@ -174,6 +177,12 @@ async def open_journal(settings: JournalSettings, *, create: bool = True) -> Jou
         from syncer.journal.sqlite import SqliteJournal  # noqa: PLC0415 - only the journal that is used gets imported
 
         return await SqliteJournal.open(settings, create=create)
+    if scheme == "kafka":
+        try:
+            from syncer.journal.kafka import KafkaJournal  # noqa: PLC0415 - an extra
+        except ImportError as error:
+            raise Misconfigured(f"{error.name} is not installed", hint="pip install 'wiki-syncer[kafka]'") from error
+        return await KafkaJournal.open(settings)
     raise Misconfigured(
-        f"journal.url names no known kind of journal: {scheme}://", hint="use sqlite:///<path> (kafka:// is not built yet)"
+        f"journal.url names no known kind of journal: {scheme}://", hint="use sqlite:///<path>, or kafka://host:port[,host:port]"
     )

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 POLL = 0.05  # seconds between looks for what another process appended
+LOOK = 0.5  # seconds between a standby's looks at a lock
 READ_BYTES = 16 * 1024 * 1024  # a read stops after this many bytes of values: memory stays bounded
 PACK_FROM = 1024  # bytes; below this zstd gains little, and a change has less
 TRIM_AT_ONCE = 1000  # records removed in one transaction, so that a writer waits for milliseconds only
@@ -107,13 +108,24 @@ class SqliteJournal:
 
     def _own(self, name: str) -> SqliteOwner:
         if name not in self._locks:
-            lock = Path(f"{self._path}.{name}.lock")
-            self._locks[name] = sqlite.lock(lock, f"the owner '{name}' of {self._path}")
+            self._locks[name] = sqlite.lock(self._lock_of(name), f"the owner '{name}' of {self._path}")
         with sqlite.transaction(self._writer):
             row = self._writer.execute(
                 "INSERT INTO owners VALUES (?, 1) ON CONFLICT DO UPDATE SET epoch = epoch + 1 RETURNING epoch", (name,)
             ).fetchone()
         return SqliteOwner(self, name, row[0])
+
+    async def stand_by(self, names: Sequence[str]) -> None:
+        """See :meth:`Journal.stand_by`: a lock is free at once when its process is gone."""
+        while not all(name in self._locks or sqlite.is_free(self._lock_of(name)) for name in names):  # noqa: ASYNC110 - a lock tells nobody
+            await asyncio.sleep(LOOK)
+
+    async def lost(self) -> None:
+        """See :meth:`Journal.lost`: while this process lives, nobody else can have its locks."""
+        await asyncio.Event().wait()
+
+    def _lock_of(self, name: str) -> Path:
+        return Path(f"{self._path}.{name}.lock")
 
     async def append(self, record: Record) -> int:
         """Append one record without owning anything."""
@@ -294,6 +306,9 @@ class SqliteOwner:
     async def append(self, records: Sequence[Record]) -> list[int]:
         """Append all or none; see :meth:`syncer.journal.Owner.append`. A local commit is never of unknown outcome."""
         return await self._journal.commit(records, self._owner)
+
+    async def assured(self) -> None:
+        """Nothing to be asked: nobody else can have the lock while this process lives."""
 
 
 def _count(db: sqlite.Connection, used: dict[Topic, int]) -> None:

@@ -1,0 +1,60 @@
+"""Who owns what: the record that an owner writes again and again as a sign of life, and where those are read."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import orjson
+from aiokafka import TopicPartition
+
+from syncer.journal import partition_of
+from syncer.journal.kafka.names import OWNER_PARTITIONS, OWNERS, topic_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from syncer.journal.kafka.reading import Reader
+
+READ_AT_ONCE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """What an owner says of itself. ``instance`` is its open journal, ``token`` this very ownership; ``topics``: Kafka's ids."""
+
+    name: str
+    instance: str
+    token: str
+    topics: Mapping[str, str]
+    host: str = field(default_factory=socket.gethostname)
+    pid: int = field(default_factory=os.getpid)
+    released: bool = False
+
+
+def place_of(prefix: str, name: str) -> TopicPartition:
+    """Where the records of an owner stand."""
+    return TopicPartition(topic_name(prefix, OWNERS), partition_of(name, OWNER_PARTITIONS))
+
+
+class Leases:
+    """The newest record of every owner, read on from where it was read last. ``beat`` is the offset of one: each is another."""
+
+    def __init__(self, reader: Reader, prefix: str) -> None:
+        self._reader, self._prefix = reader, prefix
+        self._newest: dict[str, tuple[Lease, int]] = {}
+        self._next: dict[TopicPartition, int] = {}
+
+    async def read(self, name: str) -> tuple[Lease, int] | None:
+        """An owner's lease as it is now, and its beat."""
+        place = place_of(self._prefix, name)
+        start, end = await self._reader.bounds(place)
+        offset = max(start, self._next.get(place, 0))
+        while offset < end and (records := await self._reader.read(place, offset, READ_AT_ONCE)):
+            for record in records:
+                lease = Lease(**orjson.loads(record.value))
+                self._newest[lease.name] = lease, record.offset
+            offset = self._next[place] = records[-1].offset + 1
+        return self._newest.get(name)

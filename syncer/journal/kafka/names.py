@@ -1,0 +1,76 @@
+"""Which topics there are on Kafka, and how each has to be set up. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from syncer.errors import Misconfigured
+from syncer.journal import COMPACTED, Topic, partitions_of
+from syncer.wire import MAX_RECORD
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from syncer.config import JournalSettings
+
+OWNERS = "owners"  # who owns what, and that he lives: of the Kafka journal alone
+OWNER_PARTITIONS = 16  # a transaction that hangs hides what stands behind it: owners should not hide one another
+MAX_MESSAGE = MAX_RECORD + 64 * 1024  # bytes: a record's value, and room for its key, its headers and the batch around it
+HOUR, DAY = 3_600_000, 86_400_000  # milliseconds
+
+
+class TopicPlan(NamedTuple):
+    """A topic as it has to be; ``config`` holds every setting that must not be left to the cluster's defaults."""
+
+    name: str
+    partitions: int
+    config: Mapping[str, str]
+
+
+def topic_name(prefix: str, topic: str) -> str:
+    """What a topic is called on Kafka."""
+    return f"{prefix}.{topic}.v1"
+
+
+def plan(settings: JournalSettings, in_sync: int) -> list[TopicPlan]:
+    """Every topic of a journal. ``in_sync`` is how many replicas have to hold a record before it counts as written."""
+    retention = settings.retention
+    kept = {
+        Topic.CHANGES: (retention.changes_days, retention.changes_bytes),
+        Topic.MUTATIONS: (retention.mutations_days, retention.mutations_bytes),
+        Topic.SET_ASIDE: (retention.set_aside_days, retention.set_aside_bytes),
+    }
+    common = {
+        "message.timestamp.type": "LogAppendTime",  # a producer's clock may be wrong, and brokers refuse what is an hour ahead
+        "max.message.bytes": str(MAX_MESSAGE),
+        "min.insync.replicas": str(in_sync),
+        "compression.type": "producer",
+        "unclean.leader.election.enable": "false",
+    }
+    # An active segment is never compacted, and is read whole at every start (PROTOCOL 37).
+    compacted = {"cleanup.policy": "compact", "segment.ms": str(HOUR // 6), "segment.bytes": str(16 * 1024 * 1024)}
+    plans = []
+    for topic in Topic:
+        partitions = partitions_of(topic, settings.partitions)
+        if topic in COMPACTED:
+            config = common | compacted
+        else:
+            days, most = kept[topic]
+            config = common | {
+                "cleanup.policy": "delete",
+                "retention.ms": str(int(days * DAY)),
+                "retention.bytes": str(max(1, most // partitions)),
+                "segment.ms": str(DAY),  # only whole segments are removed
+            }
+        plans.append(TopicPlan(topic_name(settings.prefix, topic), partitions, config))
+    return [*plans, TopicPlan(topic_name(settings.prefix, OWNERS), OWNER_PARTITIONS, common | compacted)]
+
+
+def brokers(url: str) -> list[str]:
+    """The addresses of a ``kafka://host:port[,host:port]``."""
+    found = url.removeprefix("kafka://").rstrip("/").split(",")
+    for address in found:
+        host, colon, port = address.rpartition(":")
+        if not host or not colon or not port.isdigit() or "/" in address or "@" in address:
+            raise Misconfigured(f"journal.url is no list of brokers: {url}", hint="kafka://host:port[,host:port]")
+    return found

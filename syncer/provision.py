@@ -1,0 +1,137 @@
+"""Making the topics of a Kafka journal, and keeping their settings what they have to be.
+
+A number of partitions is never changed: it says where each wiki's records stand, and they would be out of order ever after.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
+
+from syncer.errors import Misconfigured
+from syncer.journal.kafka.link import connection, speaking
+from syncer.journal.kafka.names import TopicPlan, plan
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from syncer.config import JournalSettings
+
+LOOK = 0.1  # seconds
+HEARD_OF_WITHIN = 30.0  # seconds
+REPLICATION = 3  # copies of every record, where there are as many brokers
+
+
+@dataclass(frozen=True, slots=True)
+class TopicState:
+    """A topic as it has to be, and as it is: ``missing``, or ``differs`` by setting (is, should be)."""
+
+    plan: TopicPlan
+    missing: bool = False
+    differs: Mapping[str, tuple[str | None, str]] = field(default_factory=dict)
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is to be done."""
+        return not self.missing and not self.differs
+
+
+async def look(settings: JournalSettings) -> list[TopicState]:
+    """Compare every topic with what it has to be. Raises Misconfigured where one has another number of partitions."""
+    async with _admin(settings) as admin:
+        return await _look(admin, plan(settings, _in_sync(await _replication(admin, settings))))
+
+
+async def apply(settings: JournalSettings) -> list[TopicState]:
+    """Make the topics that are missing, set what is set otherwise. Returns what was found before."""
+    async with _admin(settings) as admin:
+        replication = await _replication(admin, settings)
+        states = await _look(admin, plan(settings, _in_sync(replication)))
+        missing = [state.plan for state in states if state.missing]
+        if missing:
+            answer = await admin.create_topics(
+                [NewTopic(each.name, each.partitions, replication, topic_configs=dict(each.config)) for each in missing]
+            )
+            _check((code, f"{name}: {said or ''}") for name, code, said in answer.topic_errors)
+            await _until_there(admin, missing)
+        for state in states:
+            if state.differs:  # the request sets everything: what is not in it goes back to the cluster's default
+                await _alter(admin, state.plan)
+        return states
+
+
+@asynccontextmanager
+async def _admin(settings: JournalSettings) -> AsyncIterator[AIOKafkaAdminClient]:
+    if not settings.url.startswith("kafka://"):
+        raise Misconfigured(f"journal.url is {settings.url}: only Kafka has topics to plan", hint="set it to kafka://host:port")
+    admin = AIOKafkaAdminClient(**connection(settings))
+    try:
+        with speaking(f"set up the topics of {settings.url}"):
+            await admin.start()
+            yield admin
+    finally:
+        await admin.close()
+
+
+async def _replication(admin: AIOKafkaAdminClient, settings: JournalSettings) -> int:
+    brokers = len((await admin.describe_cluster())["brokers"])
+    if settings.kafka.replication and settings.kafka.replication > brokers:
+        raise Misconfigured(
+            f"journal.kafka.replication is {settings.kafka.replication}, and there are {brokers} brokers", hint="lower it"
+        )
+    return settings.kafka.replication or min(REPLICATION, brokers)
+
+
+def _in_sync(replication: int) -> int:
+    return max(1, replication - 1)  # one broker may be away
+
+
+async def _until_there(admin: AIOKafkaAdminClient, plans: Sequence[TopicPlan]) -> None:
+    """A topic that was made is heard of by every broker a moment later."""
+    async with asyncio.timeout(HEARD_OF_WITHIN):
+        while True:
+            topics = await admin.describe_topics([each.name for each in plans])
+            if not any(topic["error_code"] or any(part["leader"] < 0 for part in topic["partitions"]) for topic in topics):
+                return
+            await asyncio.sleep(LOOK)
+
+
+async def _look(admin: AIOKafkaAdminClient, plans: Sequence[TopicPlan]) -> list[TopicState]:
+    there: dict[str, Any] = {topic["topic"]: topic for topic in await admin.describe_topics([each.name for each in plans])}
+    return [await _state(admin, each, there[each.name]) for each in plans]
+
+
+async def _state(admin: AIOKafkaAdminClient, wanted: TopicPlan, topic: Mapping[str, Any]) -> TopicState:
+    if topic["error_code"] == UnknownTopicOrPartitionError.errno:
+        return TopicState(wanted, missing=True)
+    _check([(topic["error_code"], wanted.name)])
+    partitions = len(topic["partitions"])
+    if partitions != wanted.partitions:
+        raise Misconfigured(
+            f"topic {wanted.name} has {partitions} partitions, not {wanted.partitions}",
+            hint="set journal.partitions to what it was made with, or use another journal.prefix: the number cannot change",
+        )
+    (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, wanted.name)])
+    _check([(answer.resources[0][0], wanted.name)])
+    is_set = {entry[0]: entry[1] for entry in answer.resources[0][4]}
+    return TopicState(
+        wanted, differs={key: (is_set.get(key), value) for key, value in wanted.config.items() if is_set.get(key) != value}
+    )
+
+
+async def _alter(admin: AIOKafkaAdminClient, wanted: TopicPlan) -> None:
+    (answer,) = await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, wanted.name, dict(wanted.config))])
+    _check([(answer.resources[0][0], f"{wanted.name}: {answer.resources[0][1]}")])
+
+
+def _check(answers: Any) -> None:
+    """Raise Kafka's own error for the first topic that could not be dealt with. One that somebody else just made is well."""
+    for code, what in answers:
+        if code and code != TopicAlreadyExistsError.errno:
+            raise for_code(code)(what)
