@@ -176,7 +176,7 @@ class OpsSettings(Section):
     @classmethod
     def _has_port(cls, value: str) -> str:
         port = value.rpartition(":")[2]
-        if not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004 - 16 bits
+        if not port.isdecimal() or int(port) > 65535 or not value.isprintable():  # noqa: PLR2004 - 16 bits
             raise ValueError("wants host:port, as in 127.0.0.1:8750; port 0 takes any")
         return value
 

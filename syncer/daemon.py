@@ -162,7 +162,7 @@ async def _open(settings: Settings, stack: AsyncExitStack, *, ingest: bool, enri
     if ingest:
         hub.ingest = Ingest(journal, Feed(settings.feed, user_agent(settings.contact)), Scope(settings.wiki), settings.feed)
     if enrich:
-        path = sqlite.expand(settings.store.path)
+        path = sqlite.expand(settings.store.path, "store.path")
         store = Store(path, settings.store.max_bytes)
         stack.callback(store.close)
         hub.enrich = Enrich(journal, store, settings, path.with_suffix(".in-work"))

@@ -32,33 +32,33 @@ def state_folder() -> Path:
     return (base if base.is_absolute() else Path.home() / ".local" / "state") / "syncer"  # XDG: a relative one is to be ignored
 
 
-def resolve(path: str) -> Path:
-    """A path of the settings, ``<state>`` and ``~`` filled in. Raises Misconfigured where that leads nowhere."""
+def resolve(path: str, key: str) -> Path:
+    """The path that the setting ``key`` names, ``<state>`` and ``~`` filled in. Raises Misconfigured where that leads nowhere."""
     try:
         full = Path(path.replace("<state>", str(state_folder().absolute()))).expanduser()
     except RuntimeError as error:  # ~somebody
-        raise Misconfigured(f"{path} leads nowhere: {error}", hint="begin it with / or <state>") from error
+        raise Misconfigured(f"{key}: {path} leads nowhere: {error}", hint="begin it with / or <state>") from error
     if "\0" in path or not full.is_absolute():
-        raise Misconfigured(f"{path!r} is no absolute path", hint="begin it with / or <state>")
+        raise Misconfigured(f"{key}: {path!r} is no absolute path", hint="begin it with / or <state>")
     return full
 
 
-def expand(path: str) -> Path:
-    """A path of the settings, resolved and its folder made."""
-    full = resolve(path)
+def expand(path: str, key: str) -> Path:
+    """The path that the setting ``key`` names, its folder made."""
+    full = resolve(path, key)
     try:
         full.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise Misconfigured(f"cannot make the folder of {full}: {error.strerror}", hint=ELSEWHERE) from error
+        raise Misconfigured(f"{key}: cannot make the folder of {full}: {error.strerror}", hint=ELSEWHERE) from error
     return full
 
 
 def existing(path: str, key: str, maker: str) -> Path:
-    """A path of the settings where there has to be a file, or else Missing is raised.
+    """The path that the setting ``key`` names, where there has to be a file; ``maker`` is the command that makes it.
 
-    ``key`` names the setting, ``maker`` the command that makes the file.
+    Raises Missing.
     """
-    full = resolve(path)
+    full = resolve(path, key)
     try:
         there = full.stat().st_size > 0
     except (FileNotFoundError, NotADirectoryError):

@@ -54,7 +54,7 @@ async def _follow(settings: Settings, until_idle: float | None, *, json: bool) -
     stop = asyncio.Event()
     async with AsyncExitStack() as stack:
         stack.enter_context(stopping(stop))
-        path = sqlite.expand(settings.mirror.path)
+        path = sqlite.expand(settings.mirror.path, "mirror.path")
         stack.callback(os.close, sqlite.lock(path.with_name(f"{path.name}.lock"), f"following with {path}"))
         journal = await _journal(settings, stop, until_idle)
         if journal is None:

@@ -82,7 +82,7 @@ class SqliteJournal:
         path = settings.url.removeprefix("sqlite:///")
         if not path.startswith(("<state>", "~")) and not Path(path).is_absolute():
             raise Misconfigured(f"journal.url names no absolute path: {settings.url}", hint="use sqlite:////path, or <state>")
-        full = sqlite.expand(path) if create else sqlite.existing(path, "journal.url", "syncer run")
+        full = sqlite.expand(path, "journal.url") if create else sqlite.existing(path, "journal.url", "syncer run")
         return await asyncio.to_thread(cls, full, settings, create=create)
 
     def _identify(self, settings: JournalSettings, *, create: bool) -> tuple[str, int]:

@@ -53,14 +53,15 @@ def settings(path: Path | str) -> JournalSettings:
 @pytest.mark.parametrize("path", ["", ".", "here.db", "./here.db", "~nobody-of-that-name/x.db", "/tmp/a\0b.db"])  # noqa: S108 - not made
 def test_a_path_that_leads_nowhere_is_refused_with_a_hint(path: str) -> None:
     with pytest.raises(Misconfigured) as caught:
-        sqlite.resolve(path)
+        sqlite.resolve(path, "store.path")
+    assert str(caught.value).startswith("store.path: ")
     assert caught.value.hint
 
 
 def test_a_state_folder_named_from_here_is_one_place_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("STATE_DIRECTORY", "state")
-    assert sqlite.resolve("<state>/store.db") == tmp_path / "state" / "store.db"
+    assert sqlite.resolve("<state>/store.db", "store.path") == tmp_path / "state" / "store.db"
     assert not list(tmp_path.iterdir())
 
 
@@ -115,7 +116,7 @@ def test_what_could_be_made_is_told_without_making_it(tmp_path: Path, locked: Pa
 
 async def test_a_folder_or_file_that_may_not_be_written_is_named_with_a_way_out(locked: Path) -> None:
     for opening in (
-        lambda: sqlite.expand(str(locked / "deep" / "store.db")),
+        lambda: sqlite.expand(str(locked / "deep" / "store.db"), "store.path"),
         lambda: sqlite.connect(locked / "new.db", LAYOUT),
         lambda: sqlite.connect(locked / "old.db", (*LAYOUT, "CREATE TABLE b (x)")),
         lambda: sqlite.lock(locked / "new.db.lock", "it"),
