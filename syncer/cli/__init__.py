@@ -1,7 +1,8 @@
 """The command line. Alone prints, parses arguments and exits; one file a verb.
 
 Exit codes: 0 done or drained, 1 a bug or a check that found something, 2 usage, 3 resume point lost, 4 superseded by another
-owner, 69 a dependency refuses for good, 78 configuration. Results go to stdout, everything else to stderr.
+owner, 69 a dependency refuses for good, 75 something is away for the moment, 78 configuration, 130 and 143 ended by a signal
+before it was done. Results go to stdout, everything else to stderr.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ class _Output(Console):
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 stdout = _Output(highlight=False, soft_wrap=True)
 
-UNAVAILABLE = 75  # a finite job that would have to wait for something that is away (EX_TEMPFAIL)
+UNAVAILABLE = 75  # what would have to wait for something that is away, and does not (EX_TEMPFAIL)
+INTERRUPTED = 130
 
 
 class LogLevel(StrEnum):
@@ -102,9 +104,10 @@ def _pair(pair: str) -> tuple[str, str]:
 
 
 @app.command()
-def version() -> None:
+def version(json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False) -> None:
     """Print the version."""
-    stdout.print(installed_version("wiki-syncer"))
+    number = installed_version("wiki-syncer")
+    print_json({"version": number}) if json else stdout.print(number)
 
 
 def run_async(work: Coroutine[Any, Any, int | None]) -> int:
@@ -149,7 +152,7 @@ def main() -> None:
     except typer.Exit as error:
         code = error.exit_code
     except (typer.Abort, KeyboardInterrupt):
-        code = 130
+        code = INTERRUPTED
     except BrokenPipeError:
         _write_no_more()
         code = 0

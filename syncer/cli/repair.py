@@ -9,7 +9,7 @@ from uuid import uuid4
 import typer
 
 from syncer import sqlite
-from syncer.cli import app, options, run_async, stdout
+from syncer.cli import app, options, print_json, run_async, stdout
 from syncer.clock import now_iso
 from syncer.errors import Misconfigured
 from syncer.journal import change_record, open_journal
@@ -27,13 +27,15 @@ def repair(
     wiki: Annotated[str, typer.Argument(help="The wiki id, as enwiki, or its domain.")],
     pages: Annotated[list[str], typer.Argument(help="Titles as the API writes them, or page ids.")],
     domain: Annotated[str | None, typer.Option(help="The wiki's domain, where the hub has not met the wiki yet.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
 ) -> None:
     """Append a change for each page: the hub asks the wiki again and publishes the page whole, whether it changed or not."""
     settings = options.settings(log_level="warning")
-    raise typer.Exit(run_async(_repair(settings, wiki, domain, pages)))
+    changes = run_async(_repair(settings, wiki, domain, pages))
+    print_json({"appended": changes}) if json else stdout.print(f"{changes} appended to be read again")
 
 
-async def _repair(settings: Settings, wiki: str, domain: str | None, pages: Sequence[str]) -> None:
+async def _repair(settings: Settings, wiki: str, domain: str | None, pages: Sequence[str]) -> int:
     journal = await open_journal(settings.journal, create=False)
     try:
         path = sqlite.existing(settings.store.path, "store.path", "syncer run")
@@ -44,7 +46,7 @@ async def _repair(settings: Settings, wiki: str, domain: str | None, pages: Sequ
             await journal.append(change_record(change, journal.partitions))
     finally:
         await journal.close()
-    stdout.print(f"{len(pages)} appended to be read again")
+    return len(changes)
 
 
 def _known(store: Store, wiki: str) -> tuple[str, str]:

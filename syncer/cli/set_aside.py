@@ -55,12 +55,13 @@ def replay(
     keys: Annotated[list[str] | None, typer.Argument(help="Keys as listed; none: all of them.")] = None,
     reason: Annotated[str | None, typer.Option(help="Only those set aside for this reason.")] = None,
     wiki: Annotated[str | None, typer.Option(help="Only those of this wiki id.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
 ) -> None:
     """Have changes that were set aside tried again; what ends well is closed."""
-    raise typer.Exit(run_async(_replay(options.settings(log_level="warning"), keys, reason, wiki)))
+    raise typer.Exit(run_async(_replay(options.settings(log_level="warning"), keys, reason, wiki, json=json)))
 
 
-async def _replay(settings: Settings, keys: list[str] | None, reason: str | None, wiki: str | None) -> int:
+async def _replay(settings: Settings, keys: list[str] | None, reason: str | None, wiki: str | None, *, json: bool) -> int:
     journal = await open_journal(settings.journal, create=False)
     try:
         chosen = [
@@ -73,6 +74,9 @@ async def _replay(settings: Settings, keys: list[str] | None, reason: str | None
             await journal.append(change_record(replayed(change, str(uuid4()), now_iso()), journal.partitions))
     finally:
         await journal.close()
+    if json:
+        print_json({"appended": len(changes), "not_replayable": len(chosen) - len(changes)})
+        return 0 if chosen or not keys else 1
     stdout.print(f"{len(changes)} appended to be tried again")
     if len(changes) < len(chosen):
         stderr.print(f"{len(chosen) - len(changes)} were no changes (events that could not be read) and cannot be replayed")

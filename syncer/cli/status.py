@@ -104,18 +104,23 @@ def _by_reason(name: str, counts: dict[str, int]) -> list[tuple[str, int]]:
 
 
 @app.command()
-def health() -> None:
+def health(json: Annotated[bool, typer.Option("--json", help="The answer as JSON.")] = False) -> None:
     """Ask the running hub whether it does its work; exit 1 if not, or if there is none."""
     settings = options.settings(log_level="warning")
+    reasons: list[str] = []
     try:
         _get(settings, "/readyz")
     except urllib.error.HTTPError as error:
-        stderr.print(f"[red]not ready:[/] {escape(error.read().decode(errors='replace').strip())}")
-        raise typer.Exit(1) from None
+        reasons = error.read().decode(errors="replace").splitlines()
     except OSError as error:
-        stderr.print(f"[red]no hub answers at {escape(settings.ops.url)}:[/] {escape(str(error))}")
-        raise typer.Exit(1) from None
-    stdout.print("ready")
+        reasons = [f"no hub answers at {settings.ops.url}: {error}"]
+    if json:
+        print_json({"ready": not reasons, "reasons": reasons})
+    elif not reasons:
+        stdout.print("ready")
+    for reason in () if json else reasons:
+        stderr.print(f"[red]not ready:[/] {escape(reason)}")
+    raise typer.Exit(1 if reasons else 0)
 
 
 def _get(settings: Settings, path: str) -> bytes:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import signal
 from pathlib import Path
 
 import pytest
 import typer
 
-from syncer import config, telemetry
+from syncer import cli, config, daemon, errors, telemetry
 from syncer.cli import app, verbs
+from syncer.fetch import client
 
 ROOT = Path(__file__).resolve().parents[2]
 OPERATING = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
@@ -39,6 +41,30 @@ def test_every_metric_is_documented_and_no_other() -> None:
     documented = set(re.findall(r"`(syncer_[a-z_]+)`", OPERATING))
     existing = {metric.name + ("_total" if metric.type == "counter" else "") for metric in telemetry.REGISTRY.collect()}
     assert documented == existing
+
+
+def test_every_exit_code_is_documented_and_no_other() -> None:
+    documented = {int(code) for code in re.findall(r"^\| (\d+) \|", OPERATING, re.MULTILINE)}
+    stops, todo = set(), [errors.Stop]
+    while todo:
+        stop = todo.pop()
+        stops.add(stop.exit_code)
+        todo += stop.__subclasses__()
+    by_signal = {cli.INTERRUPTED, 128 + signal.SIGINT, 128 + signal.SIGTERM}
+    assert documented == stops | by_signal | {0, 2, cli.UNAVAILABLE}
+
+
+def test_every_outcome_and_every_end_of_a_request_is_documented() -> None:
+    for word in (*daemon.OUTCOMES.values(), *client.RESULTS.values(), "answered", "given_up"):
+        assert f"`{word}`" in OPERATING
+
+
+@pytest.mark.parametrize("command", [command for command in commands() if command.split()[0] not in {"run", "ingest", "enrich"}])
+def test_every_finite_command_takes_json(command: str) -> None:
+    found = typer.main.get_command(app)
+    for word in command.split():
+        found = found.commands[word]  # type: ignore[attr-defined]
+    assert any("--json" in option.opts for option in found.params)
 
 
 @pytest.mark.parametrize("command", commands())
