@@ -32,10 +32,15 @@ def state_folder() -> Path:
     return (base if base.is_absolute() else Path.home() / ".local" / "state") / "syncer"  # XDG: a relative one is to be ignored
 
 
+def spelled_out(text: str) -> str:
+    """A setting with ``<state>`` filled in."""
+    return text.replace("<state>", str(state_folder().absolute()))
+
+
 def resolve(path: str, key: str) -> Path:
     """The path that the setting ``key`` names, ``<state>`` and ``~`` filled in. Raises Misconfigured where that leads nowhere."""
     try:
-        full = Path(path.replace("<state>", str(state_folder().absolute()))).expanduser()
+        full = Path(spelled_out(path)).expanduser()
     except RuntimeError as error:  # ~somebody
         raise Misconfigured(f"{key}: {path} leads nowhere: {error}", hint="begin it with / or <state>") from error
     if "\0" in path or not full.is_absolute():

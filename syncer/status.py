@@ -51,9 +51,13 @@ async def read_status(journal: Journal) -> dict[str, Any]:
             "skipped": resume.skipped,
             "set_aside": resume.set_aside,
             "gaps": list(resume.gaps),
-            "newest_event": None if newest is None else datetime.fromtimestamp(newest / 1000, UTC).isoformat(),
+            "newest_event": None if newest is None else _iso(newest),
         },
     }
+
+
+def _iso(timestamp: int) -> str:
+    return datetime.fromtimestamp(timestamp / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 async def _resume(journal: Journal) -> Resume:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import orjson
 import typer
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.markup import escape
 
@@ -27,7 +28,7 @@ from syncer import config, telemetry
 from syncer.errors import Misconfigured, Retry, Stop, SyncerError
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Sequence
 
 app = typer.Typer(
     name="syncer", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
@@ -122,6 +123,15 @@ def run_async(work: Coroutine[Any, Any, int | None]) -> int:
 def print_json(value: object) -> None:
     """Write one JSON line to stdout."""
     write(orjson.dumps(value, default=str, option=orjson.OPT_APPEND_NEWLINE))
+
+
+def print_columns(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows as aligned columns; nothing is cut short, however narrow the terminal, and nothing steers it."""
+    clean = [["".join(char if char.isprintable() else "\ufffd" for char in cell) for cell in row] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(*clean, strict=True)]
+    for row in clean:
+        cells = (set_cell_size(cell, width) for cell, width in zip(row, widths, strict=True))
+        stdout.print("  ".join(cells).rstrip(), markup=False)
 
 
 def write(data: bytes) -> None:

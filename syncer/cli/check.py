@@ -9,11 +9,13 @@ from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated
 
+import orjson
 import typer
 from rich.markup import escape
 
 from syncer import sqlite
 from syncer.cli import app, needs, options, print_json, stdout
+from syncer.cli.status import ask_hub
 from syncer.errors import Misconfigured, Missing, SyncerError
 from syncer.journal import open_journal
 from syncer.store import Store
@@ -109,7 +111,8 @@ def _journal(settings: Settings) -> str:
             sqlite.creatable(missing.path)
             return f"{missing.path} will be made, with {settings.journal.partitions} partitions"
         await journal.close()
-        return f"{settings.journal.url}, {journal.partitions} partitions, identity {journal.identity}"
+        where = sqlite.spelled_out(settings.journal.url)
+        return f"{where}, {journal.partitions} partitions, identity {journal.identity}"
 
     return asyncio.run(look())
 
@@ -130,9 +133,19 @@ def _ops(settings: Settings) -> str:
         with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
             return settings.ops.url
     except (OSError, ValueError) as error:  # a ValueError: no name of a host at all
+        if _ours(settings):
+            return f"{settings.ops.url}, where the hub of this journal runs"
         raise Misconfigured(
-            f"ops.listen = {settings.ops.listen} cannot be served: {error}", hint="a hub that runs already, or a port in use"
+            f"ops.listen = {settings.ops.listen} cannot be served: {error}", hint="choose a free port, or stop what has it"
         ) from error
+
+
+def _ours(settings: Settings) -> bool:
+    """Whether the hub of this journal answers there."""
+    try:
+        return str(orjson.loads(ask_hub(settings, "/status"))["journal"]) in _journal(settings)
+    except (OSError, ValueError, LookupError, TypeError, SyncerError):
+        return False
 
 
 @contextmanager

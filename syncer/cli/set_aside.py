@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from uuid import uuid4
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
-from syncer.cli import app, options, print_json, run_async, stderr, stdout
+from syncer.cli import app, options, print_columns, print_json, run_async, stderr, stdout
 from syncer.clock import now_iso
 from syncer.journal import change_record, open_journal
 from syncer.records import replayed
@@ -41,12 +39,11 @@ async def _list(settings: Settings, *, closed: bool, json: bool) -> None:
         for entry in entries:
             print_json({name: value for name, value in entry.items() if name != "change"})
         return
-    table = Table("at", "wiki", "reason", "what", "detail", "key", box=None)
+    rows = [("key", "at", "wiki", "reason", "what", "detail")]
     for entry in entries:
         what = ", ".join([*entry["titles"], *map(str, entry["rev_ids"])])
-        table.add_row(*(escape(str(entry[name] or "")) for name in ("at", "wiki_id", "reason")), escape(what), *(
-            escape(str(entry[name])) for name in ("detail", "key")))  # fmt: skip
-    stdout.print(table)
+        rows.append((entry["key"], entry["at"], entry["wiki_id"] or "", entry["reason"], what, entry["detail"]))
+    print_columns(rows if entries else ())
     stderr.print(f"{len(entries)} set aside")
 
 

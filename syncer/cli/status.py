@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 import typer
 from rich.markup import escape
-from rich.table import Table
 
-from syncer.cli import app, options, print_json, run_async, stderr, stdout
+from syncer.cli import app, options, print_columns, print_json, run_async, stderr, stdout
 from syncer.journal import open_journal
 from syncer.status import read_status
 
@@ -49,17 +48,15 @@ async def _status(settings: Settings, *, json: bool) -> int:
 def _asked(settings: Settings) -> dict[str, Any] | None:
     """What the running hub adds: connection, delays, budget. None where none answers."""
     try:
-        live = orjson.loads(_get(settings, "/status"))
+        live = orjson.loads(ask_hub(settings, "/status"))
     except (OSError, ValueError):
         return None
     return {name: live[name] for name in ("live", "budget") if name in live} if isinstance(live, dict) else None
 
 
 def _show(told: dict[str, Any]) -> None:
-    table = Table(show_header=False, box=None, pad_edge=False)
-    for name, value in (*_done(told), *_known(told["feed"]), *_running(told["hub"])):
-        table.add_row(escape(name), escape(f"{value:,}" if isinstance(value, int) else value))
-    stdout.print(table)
+    rows = (*_done(told), *_known(told["feed"]), *_running(told["hub"]))
+    print_columns([(name, f"{value:,}" if isinstance(value, int) else value) for name, value in rows])
     if not told["balanced"]:
         stderr.print("[red]error:[/] the counts do not add up: a change was lost or counted twice")
 
@@ -109,7 +106,7 @@ def health(json: Annotated[bool, typer.Option("--json", help="The answer as JSON
     settings = options.settings(log_level="warning")
     reasons: list[str] = []
     try:
-        _get(settings, "/readyz")
+        ask_hub(settings, "/readyz")
     except urllib.error.HTTPError as error:
         reasons = error.read().decode(errors="replace").splitlines()
     except OSError as error:
@@ -123,12 +120,16 @@ def health(json: Annotated[bool, typer.Option("--json", help="The answer as JSON
     raise typer.Exit(1 if reasons else 0)
 
 
-def _get(settings: Settings, path: str) -> bytes:
-    """What the hub says at its own address; nothing of the proxies that the environment may name."""
+def ask_hub(settings: Settings, path: str) -> bytes:
+    """What the hub says at its own address; nothing of the proxies that the environment may name. Raises OSError."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(settings.ops.url + path, timeout=PATIENCE) as answer:
             said: bytes = answer.read()
+    except urllib.error.HTTPError:
+        raise
+    except urllib.error.URLError as error:
+        raise ConnectionError(str(error.reason)) from error
     except (HTTPException, ValueError) as error:  # whatever listens there is no hub, or there is no such place
         raise ConnectionError(f"{type(error).__name__}: {error}") from error
     return said

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from syncer import cli
 from syncer.clock import now_iso
 from syncer.journal import Record, Topic
 from syncer.model import Cause, Change, Source
@@ -219,11 +220,22 @@ def with_asides(place: Place) -> None:
     asyncio.run(place.prepare(aside(1), aside(2, "poison"), aside(3, wiki="v"), aside(4), closed, raw))
 
 
-def test_set_asides_are_listed_for_people_and_for_programs(run: Run, with_asides: None) -> None:
+def test_what_upstream_wrote_does_not_steer_the_terminal(run: Run, place: Place) -> None:
+    entry = SetAside("bad_json", "\x1b[2J\nred", now_iso(), None, b"{")
+    asyncio.run(place.prepare(Record(Topic.SET_ASIDE, 12, "raw", encode_set_aside(entry))))
+    said = run("set-aside", "list")
+    assert b"\x1b" not in said.out
+    assert len(said.out.splitlines()) == 2
+
+
+def test_set_asides_are_listed_for_people_and_for_programs(run: Run, with_asides: None, monkeypatch: pytest.MonkeyPatch) -> None:
     said = run("set-aside", "list")
     assert said.code == 0
     assert [word for word in ("Page [1]", "poison", "bad_json", "id-3") if word not in said.out.decode()] == []
     assert "4 set aside" in said.err
+    monkeypatch.setattr(cli.stdout, "_width", 40)
+    assert run("set-aside", "list").out == said.out
+    assert {line.split()[0] for line in said.out.decode().splitlines()} == {"key", "id-1", "id-2", "id-3", "raw"}
     lines = run("set-aside", "list", "--json").lines
     assert {line["key"]: (line["reason"], line["wiki_id"], line["rev_ids"]) for line in lines} == {
         "id-1": ("no_answer", "w", [1]), "id-2": ("poison", "w", [2]), "id-3": ("no_answer", "v", [3]),

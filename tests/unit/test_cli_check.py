@@ -97,6 +97,16 @@ def test_check_config_names_what_fails_with_a_hint_and_goes_on(run: Run, place: 
     assert sum(line.startswith("     hint: ") for line in lines) == 4
 
 
+def test_check_config_knows_the_hub_that_runs_already(run: Run, place: Place) -> None:
+    asyncio.run(place.prepare())
+    (status,) = run("status", "--json").lines
+    for identity, code in ((status["journal"], 0), ("0" * 32, 78)):
+        with answering(json.dumps({"journal": identity}).encode()) as port:
+            said = run("check-config", OPS__LISTEN=f"127.0.0.1:{port}")
+        assert said.code == code
+        assert ("where the hub of this journal runs" in said.out.decode()) is (code == 0)
+
+
 def test_check_config_can_ask_the_feed_as_the_hub_would(run: Run) -> None:
     agents = []
 
@@ -178,7 +188,7 @@ def test_status_tells_what_was_done_what_is_known_and_what_a_hub_says(run: Run, 
         "wikis that do not answer": "frwiki, nlwiki",
     }.items()  # fmt: skip
     assert "everything before 2026-11-02T09:00:00Z" in said
-    assert re.fullmatch(r"2025-11-02T09:59:58\+00:00, [\d,]+\.\d s ago", rows["newest event"])
+    assert re.fullmatch(r"2025-11-02T09:59:58\.000Z, [\d,]+\.\d s ago", rows["newest event"])
 
 
 @pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH\r\n", b"", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n17"])
