@@ -46,7 +46,7 @@ class Pace:
     ``started_at``. ``gap`` is the time between two starts in seconds.
     """
 
-    def __init__(self, per_minute: int, started_at: float) -> None:
+    def __init__(self, per_minute: float, started_at: float) -> None:
         self.gap = 60 / per_minute + GRAIN
         self._next = started_at + self.gap
 

@@ -116,7 +116,7 @@ class Retention(Section):
 
 
 class KafkaSettings(Section):
-    """How the brokers are reached, where the journal is on Kafka. ``replication`` None: three, or as many as there are brokers."""
+    """How brokers are reached, where the journal is on Kafka. ``replication`` None: three, or as many as there are brokers."""
 
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"

@@ -26,7 +26,7 @@ from syncer.enrich import Enrich
 from syncer.feed import Feed, Scope
 from syncer.fetch import WikiApi, check, check_feed, user_agent
 from syncer.ingest import Ingest
-from syncer.journal import ENRICH, INGEST, open_journal
+from syncer.journal import INGEST, WHOLE, open_journal
 from syncer.outcome import Aside, Merged, Publish, Skip
 from syncer.status import read_status
 from syncer.store import Store
@@ -79,7 +79,7 @@ async def run(settings: Settings, *, ingest: bool = True, enrich: bool = True, u
         hub = await _open(settings, stack, ingest=ingest, enrich=enrich)
         stack.enter_context(stopping(stop, lambda: _notify("STOPPING=1")))
         address = await stack.enter_async_context(ops.serving(settings.ops, hub.status, hub.unready))
-        log.info("the hub runs", stages=hub.stages, ops=address, journal=settings.journal.url)
+        log.info("the hub runs", stages=hub.stages, ops=address, journal=sqlite.spelled_out(settings.journal.url))
         work = hub.work(stop)
         if until_idle is not None:
             work.append(hub.stop_when_idle(stop, until_idle))
@@ -156,7 +156,7 @@ async def _open(settings: Settings, stack: AsyncExitStack, *, ingest: bool, enri
     journal = await open_journal(settings.journal)
     stack.push_async_callback(journal.close)
     hub = Hub(settings, lambda: read_status(journal))
-    for name, wanted in ((INGEST, ingest), (ENRICH, enrich)):
+    for name, wanted in ((INGEST, ingest), (WHOLE.owner, enrich)):
         if wanted:
             await journal.own(name)  # the stage takes it over; a second hub ends here, before it opens anything else
     if ingest:

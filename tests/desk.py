@@ -82,6 +82,7 @@ class Desk:
             progress={0: self.progress},
             open={0: {}},
             generation=0,
+            partitions=1,
         )
         self.settler.recent.since = self.now - 1000  # the process has been at work for a while
 

@@ -18,7 +18,7 @@ from syncer.model import Position
 from syncer.records import MARK_KEY, Resume, decode_change, decode_resume
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
     from syncer.feed.sse import Rejected
     from syncer.journal import Journal, Owner, Record, Stored
@@ -92,9 +92,12 @@ class Failing:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.journal, name)
 
-    async def own(self, name: str) -> Owner:
-        self.owner = await self.journal.own(name)
+    async def own(self, name: str, partitions: Collection[int] = ()) -> Owner:
+        self.owner = await self.journal.own(name, partitions)
         return self
+
+    async def assured(self) -> None:
+        await self.owner.assured()
 
     async def append(self, records: Sequence[Record]) -> Sequence[int]:
         self.sizes.append(len(records))

@@ -39,7 +39,7 @@ from syncer.store import Store
 from tests.e2e.checker import Checker, check_counts
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from aiohttp import web
@@ -119,8 +119,8 @@ class CrashingJournal:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.journal, name)
 
-    async def own(self, name: str) -> Owner:
-        owner, rig = await self.journal.own(name), self.rig
+    async def own(self, name: str, partitions: Collection[int] = ()) -> Owner:
+        owner, rig = await self.journal.own(name, partitions), self.rig
 
         class Dying:
             async def append(self, records: Sequence[Record]) -> Sequence[int]:

@@ -31,7 +31,7 @@ from syncer.enrich.settle import Settler
 from syncer.enrich.sites import Sites
 from syncer.enrich.watch import Watch
 from syncer.errors import JournalUnavailable, OutcomeUnknown
-from syncer.journal import ENRICH, Record, Topic
+from syncer.journal import WHOLE, Record, Topic
 from syncer.progress import PROGRESS_KEY
 from syncer.tasks import unless
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from syncer.config import Settings
     from syncer.enrich.batch import Api
-    from syncer.journal import Journal
+    from syncer.journal import Journal, Owner, Shard
     from syncer.store import Store
 
 T = TypeVar("T")
@@ -52,26 +52,29 @@ LASTED = 60.0  # seconds of work after which it was no use to start over is forg
 
 
 class Enrich:
-    """Owns partitions of ``changes`` and writes their mutations.
+    """Owns partitions of ``changes`` and writes their mutations; a ``shard`` has its share of the budget, too.
 
     ``turn`` is awaited before every single request (law 8): hand it to the API client, then set ``api``, then ``run``.
     """
 
     api: Api
 
-    def __init__(self, journal: Journal, store: Store, settings: Settings, in_work: Path) -> None:
-        self.watch = Watch()
+    def __init__(self, journal: Journal, store: Store, settings: Settings, in_work: Path, shard: Shard = WHOLE) -> None:
+        self.watch, self._shard = Watch(), shard
         self._journal, self._store, self._settings = journal, store, settings
         self._thread = ThreadPoolExecutor(1, "enrich")
-        self._pace = Pace(settings.api.requests_per_minute, asyncio.get_running_loop().time())
+        self._pace = Pace(settings.api.requests_per_minute / shard.of, asyncio.get_running_loop().time())
         self._turn = asyncio.Lock()
         self._in_work = InWork(in_work)
+        self._owner: Owner | None = None
         self._session: Session | None = None
 
     async def turn(self, _wiki_id: str) -> None:
-        """Wait until the next request may start, and book it."""
+        """Wait until the next request may start, and book it. Raises Superseded where another process is the owner (law 10)."""
         loop = asyncio.get_running_loop()
         async with self._turn:
+            if self._owner:
+                await self._owner.assured()
             while (wait := self._pace.next_start(loop.time()) - loop.time()) > 0:  # noqa: ASYNC110 - a 429 may prolong it
                 await asyncio.sleep(wait)
             self._pace.start(loop.time())
@@ -121,8 +124,8 @@ class Enrich:
     async def _open(self) -> Session:
         """Read what is committed, bring the store up to it, and only then begin to work."""
         loop = asyncio.get_running_loop()
-        owner = await self._journal.own(ENRICH)
-        partitions = range(self._journal.partitions)
+        partitions = self._shard.partitions(self._journal.partitions)
+        owner = self._owner = await self._journal.own(self._shard.owner, partitions)
         fresh = await self._work(lambda: self._store.meta("journal") is None)
         if not fresh:
             await self._work(self._bind)
@@ -144,7 +147,10 @@ class Enrich:
             return asyncio.run_coroutine_threadsafe(owner.append(records), loop).result()
 
         context, told = _context(self._settings), self.watch.done
-        settler = await self._work(lambda: Settler(self._store, append, context, now_iso, told, progress, keys, generation))
+        every = self._journal.partitions
+        settler = await self._work(
+            lambda: Settler(self._store, append, context, now_iso, told, progress, keys, generation, every)
+        )
         budget = Budget(self._pace, concurrency=self._settings.api.concurrency)
         house = House(self._journal, settler, budget, outages, Sites(self._store, self.api, self._work), self._work)
         return Session(self._settings.enrich, house, self.api, self._in_work)

@@ -59,6 +59,8 @@ async def catch_up(journal: Journal, store: Store, partitions: Iterable[int], wo
             )
         while offset < end:
             records = await journal.read(Topic.MUTATIONS, partition, offset)
+            if not records:
+                break  # what is left up to the end is no record
             await work(partial(_fold, store, partition, records))
             folded += len(records)
             offset = records[-1].offset + 1

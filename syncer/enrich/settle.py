@@ -67,7 +67,7 @@ class Settler:
     """See the module. ``append`` commits to the journal and gives the offsets; ``context`` is made anew for every decision.
 
     ``told`` hears of every outcome, once it is committed or needs nothing but that. ``open`` are the keys of what stands set
-    aside, with the wiki, by partition.
+    aside, with the wiki, by partition. ``partitions`` is how many the journal has; ``progress`` are those that are owned.
     """
 
     store: Store
@@ -78,6 +78,7 @@ class Settler:
     progress: dict[int, Progress]
     open: dict[int, dict[str, str]]
     generation: int
+    partitions: int
     gaps: tuple[tuple[str | None, str], ...] = ()
     recent: Recent = field(init=False)
     _dirty: set[int] = field(default_factory=set)
@@ -93,7 +94,7 @@ class Settler:
             self._marks[partition], self._wikis[partition] = [], set()
             progress.open_set_asides = Counter(self.open[partition].values())
         for wiki_id in self.store.wikis():
-            self._wikis[partition_of(wiki_id, len(self.progress))].add(wiki_id)
+            self._wikis.get(partition_of(wiki_id, self.partitions), set()).add(wiki_id)
 
     def view(self, wiki_id: str) -> WikiView:
         """A wiki's pages."""
@@ -248,7 +249,7 @@ class Settler:
 
     def replay(self, changes: Sequence[Change]) -> None:
         """Append changes that were set aside anew, each to close the entry it was set aside as."""
-        self.append([change_record(replayed(change, str(uuid4()), self.clock()), len(self.progress)) for change in changes])
+        self.append([change_record(replayed(change, str(uuid4()), self.clock()), self.partitions) for change in changes])
 
     def flush(self) -> None:
         """Commit the progress of partitions where something was finished without a mutation."""

@@ -10,13 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from syncer.errors import Misconfigured
 from syncer.records import encode_change
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from syncer.config import JournalSettings
     from syncer.model import Change
@@ -39,7 +39,26 @@ COMPACTED = frozenset({Topic.POSITIONS, Topic.PROGRESS, Topic.WATERMARKS})
 
 POSITION_KEY = "feed"  # of ingest's record in POSITIONS
 
-INGEST, ENRICH = "ingest", "enrich-0"  # the owners' names; enrich has one shard so far, which owns all
+INGEST = "ingest"  # the name of the one owner of set-asides' last partition and of positions
+
+
+class Shard(NamedTuple):
+    """Which of how many processes enriches: number ``number`` (from 1) ``of`` so many, each with partitions of its own."""
+
+    number: int
+    of: int
+
+    @property
+    def owner(self) -> str:
+        """The name of its owner."""
+        return f"enrich-{self.number}-of-{self.of}"
+
+    def partitions(self, partitions: int) -> range:
+        """Those of so many that are its own."""
+        return range(self.number - 1, partitions, self.of)
+
+
+WHOLE = Shard(1, 1)
 
 
 def partitions_of(topic: Topic, partitions: int) -> int:
@@ -132,8 +151,12 @@ class Journal(Protocol):
     identity: str
     partitions: int
 
-    async def own(self, name: str) -> Owner:
-        """Become the owner of that name (INGEST, ENRICH). Raises Superseded while another process lives as it."""
+    async def own(self, name: str, partitions: Collection[int] = ()) -> Owner:
+        """Become the owner of that name (INGEST, a shard's).
+
+        Raises Superseded while another process lives as it, or as an owner of another name with one of these partitions. While
+        such an owner is frozen or away it can write no more.
+        """
 
     async def append(self, record: Record) -> int:
         """Append a single record without owning anything (law 10: repair, replay, reconcile)."""

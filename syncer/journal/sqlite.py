@@ -24,7 +24,7 @@ from syncer.errors import Misconfigured, Missing, ResumeLost, Superseded
 from syncer.journal import COMPACTED, Record, Stored, Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from syncer.config import JournalSettings, Retention
 
@@ -102,8 +102,10 @@ class SqliteJournal:
                 )
         return meta["identity"], int(meta["partitions"])
 
-    async def own(self, name: str) -> SqliteOwner:
+    async def own(self, name: str, partitions: Collection[int] = ()) -> SqliteOwner:
         """Become the owner ``name``: lock it against other processes, and outdate every epoch before."""
+        if partitions and len(partitions) < self.partitions:
+            raise Misconfigured("one process writes an embedded journal", hint="shards need a journal.url of kafka://")
         return await self._write(lambda: self._own(name))
 
     def _own(self, name: str) -> SqliteOwner:

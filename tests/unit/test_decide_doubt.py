@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -12,7 +12,6 @@ from syncer.model import Cause, Change, Visibility
 from syncer.outcome import Answers, Later, Question, Skip, SkipReason
 from tests.desk import START, Desk, at, change, facts, lagging, made, seed
 from tests.world import World
-
 
 NO_TEXT = Visibility(text=False)
 NO_USER = Visibility(user=False)

@@ -17,7 +17,7 @@ from syncer.enrich import Enrich
 from syncer.enrich.inwork import InWork
 from syncer.enrich.settle import Settler
 from syncer.errors import JournalUnavailable, Refused, Superseded
-from syncer.journal import Record, Topic, change_record
+from syncer.journal import WHOLE, Record, Topic, change_record
 from syncer.model import Cause, Change, Source
 from syncer.status import read_status, set_asides
 from syncer.store import Store
@@ -396,8 +396,8 @@ class Failing(CrashingJournal):
 
     fails = 0
 
-    async def own(self, name: str) -> Any:
-        owner, outer = await self.journal.own(name), self
+    async def own(self, name: str, partitions: Any = ()) -> Any:
+        owner, outer = await self.journal.own(name, partitions), self
 
         class Full:
             async def append(self, records: Sequence[Record]) -> Sequence[int]:
@@ -405,6 +405,9 @@ class Failing(CrashingJournal):
                     outer.fails -= 1
                     raise JournalUnavailable("no space left on the device")
                 return await owner.append(records)
+
+            async def assured(self) -> None:
+                await owner.assured()
 
         return Full()
 
@@ -446,7 +449,7 @@ def test_another_owner_ends_it(play: Play) -> None:
     async def story(rig: Rig) -> None:
         await rig.start()
         await asyncio.sleep(5)
-        await rig.journal.own("enrich-0")
+        await rig.journal.own(WHOLE.owner)
         await edit(rig, "enwiki", 1)
         with pytest.raises(Superseded):
             await asyncio.wait_for(rig._hub, 60)

@@ -10,7 +10,7 @@ import pytest
 from syncer.config import JournalSettings
 from syncer.enrich.catchup import catch_up
 from syncer.errors import ResumeLost
-from syncer.journal import Journal, Record, Topic, open_journal
+from syncer.journal import WHOLE, Journal, Record, Topic, open_journal
 from syncer.store import Store
 from syncer.wire import encode_mutation, headers_of, key_of
 from tests.mutations import Pages
@@ -63,7 +63,7 @@ def life(seed: int) -> list[tuple[int, Mutation]]:
 
 
 async def publish(journal: Journal, mutations: list[tuple[int, Mutation]]) -> None:
-    owner = await journal.own("enrich-0")
+    owner = await journal.own(WHOLE.owner)
     await owner.append(
         [
             Record(Topic.MUTATIONS, partition, key_of(mutation), encode_mutation(mutation), headers_of(mutation))

@@ -26,11 +26,11 @@ from syncer.journal.kafka.identity import topic_ids
 from syncer.journal.kafka.lease import Lease, Leases
 from syncer.journal.kafka.link import APPLY, connection, speaking
 from syncer.journal.kafka.names import OWNER_PARTITIONS, OWNERS, topic_name
-from syncer.journal.kafka.owner import APPEND_WITHIN, LAPSED, KafkaOwner, Told, sending, start, stop, superseded
+from syncer.journal.kafka.owner import APPEND_WITHIN, LAPSED, KafkaOwner, Told, fence, sending, start, stop, superseded
 from syncer.journal.kafka.reading import Reader
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from aiokafka import AIOKafkaProducer
 
@@ -108,9 +108,12 @@ class KafkaJournal:
 
     # -- ownership ---------------------------------------------------------------------------------------------------
 
-    async def own(self, name: str) -> KafkaOwner:
+    async def own(self, name: str, partitions: Collection[int] = ()) -> KafkaOwner:
         """See :meth:`syncer.journal.Journal.own`. An owner that died is followed after ``LAPSED`` seconds."""
         await self._vacant(name, LAPSED, waiting=False)
+        for rival in await self._leases.rivals(name, partitions):
+            await self._vacant(rival, LAPSED, waiting=False)
+            await fence(self._link, self._prefix, rival)
         before = await self._leases.read(name)
         known = before[0].topics if before else {}
         if anew := [topic for topic, topic_id in known.items() if self._topics.get(topic, topic_id) != topic_id]:
@@ -120,7 +123,7 @@ class KafkaJournal:
             )
         if name in self._owners:
             await self._owners.pop(name).retire(release=False)
-        lease = Lease(name, self._instance, uuid4().hex, self._topics)
+        lease = Lease(name, self._instance, uuid4().hex, self._topics, tuple(partitions))
         owner = KafkaOwner(lease, self._leases, self._prefix, self._link, Told(self._note, self._lose))
         await owner.claim()
         self._owners[name] = owner

@@ -14,7 +14,7 @@ from syncer.journal import partition_of
 from syncer.journal.kafka.names import OWNER_PARTITIONS, OWNERS, topic_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from syncer.journal.kafka.reading import Reader
 
@@ -29,6 +29,7 @@ class Lease:
     instance: str
     token: str
     topics: Mapping[str, str]
+    partitions: Sequence[int] = ()
     host: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)
     released: bool = False
@@ -40,7 +41,7 @@ def place_of(prefix: str, name: str) -> TopicPartition:
 
 
 class Leases:
-    """The newest record of every owner, read on from where it was read last. ``beat`` is the offset of one: each is another."""
+    """The newest record of every owner, read on from where it was read last."""
 
     def __init__(self, reader: Reader, prefix: str) -> None:
         self._reader, self._prefix = reader, prefix
@@ -48,8 +49,18 @@ class Leases:
         self._next: dict[TopicPartition, int] = {}
 
     async def read(self, name: str) -> tuple[Lease, int] | None:
-        """An owner's lease as it is now, and its beat."""
-        place = place_of(self._prefix, name)
+        """An owner's lease as it is now, and its offset, which is another with every sign of life."""
+        await self._read_on(place_of(self._prefix, name))
+        return self._newest.get(name)
+
+    async def rivals(self, name: str, partitions: Collection[int]) -> list[str]:
+        """Other owners that have one of these partitions and did not release it."""
+        for part in range(OWNER_PARTITIONS if partitions else 0):
+            await self._read_on(TopicPartition(topic_name(self._prefix, OWNERS), part))
+        others = [lease for lease, _ in self._newest.values() if lease.name != name and not lease.released]
+        return [lease.name for lease in others if not set(partitions).isdisjoint(lease.partitions)]
+
+    async def _read_on(self, place: TopicPartition) -> None:
         start, end = await self._reader.bounds(place)
         offset = max(start, self._next.get(place, 0))
         while offset < end and (records := await self._reader.read(place, offset, READ_AT_ONCE)):
@@ -57,4 +68,3 @@ class Leases:
                 lease = Lease(**orjson.loads(record.value))
                 self._newest[lease.name] = lease, record.offset
             offset = self._next[place] = records[-1].offset + 1
-        return self._newest.get(name)

@@ -63,7 +63,7 @@ class KafkaOwner:
 
     def __init__(self, lease: Lease, leases: Leases, prefix: str, link: Mapping[str, Any], told: Told) -> None:
         self._lease, self._leases, self._prefix, self._told = lease, leases, prefix, told
-        self._settings = {**link, "transactional_id": f"{prefix}-{lease.name}", "transaction_timeout_ms": GIVEN_UP_AFTER}
+        self._settings = {**link, **transactional(prefix, lease.name)}
         self._producer: AIOKafkaProducer | None = None
         self._turn = asyncio.Lock()
         self._beats: asyncio.Task[None] | None = None
@@ -196,6 +196,16 @@ def _failure(error: Exception, name: str, *, unknown: bool) -> Exception:
     if unknown and isinstance(told, Retry):
         return OutcomeUnknown(f"{told}; whether it was committed has to be read back", hint=told.hint)
     return told
+
+
+def transactional(prefix: str, name: str) -> dict[str, Any]:
+    """What makes a producer the only one of an owner's name: stable, so that the next one fences it (PROTOCOL 35)."""
+    return {"transactional_id": f"{prefix}-{name}", "transaction_timeout_ms": GIVEN_UP_AFTER}
+
+
+async def fence(link: Mapping[str, Any], prefix: str, name: str) -> None:
+    """Let the owner of that name write no more, without becoming it."""
+    await stop(await start({**link, **transactional(prefix, name)}, f"fence the owner '{name}'"))
 
 
 async def start(settings: Mapping[str, Any], why: str) -> AIOKafkaProducer:
