@@ -238,7 +238,7 @@ def test_requests_are_not_wasted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     kinds = Counter(kind for *_, kind, _ in rig.starts)
     assert rig.crashes
     assert 2 <= kinds["site"] <= 4  # it may die between the answer and the keeping of it
-    assert len(rig.starts) < 0.6 * sum(rig.appended.values())
+    assert len(rig.starts) < 0.8 * sum(rig.appended.values())  # 0.5, and more where a busy machine breaks batches up
 
 
 BUDGET = 1_200  # requests a minute, one in 50 ms
