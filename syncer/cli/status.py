@@ -88,6 +88,8 @@ def _running(hub: dict[str, Any] | None) -> Iterator[tuple[str, int | str]]:
     live, budget = (hub or {}).get("live", {}), (hub or {}).get("budget")
     if feed := live.get("feed"):
         yield "  feed", "connected" if feed["connected"] else "not connected"
+        if feed["quiet"]:
+            yield "  topics gone quiet", ", ".join(feed["quiet"])
     if (delay := live.get("delay")) and delay["changes"]:
         yield "  delay, median and 99 of 100", f"{delay['median_seconds']} s, {delay['p99_seconds']} s"
     if budget:

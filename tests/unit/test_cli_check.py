@@ -160,7 +160,7 @@ def test_without_a_hub_health_is_1_and_status_is_told_from_the_journal(run: Run,
 
 
 HUB = {
-    "live": {"feed": {"connected": True}, "enrich": {"wikis_out": ["frwiki", "nlwiki"]},
+    "live": {"feed": {"connected": True, "quiet": {"codfw.x": 2101.5}}, "enrich": {"wikis_out": ["frwiki", "nlwiki"]},
              "delay": {"changes": 3, "median_seconds": 1.2, "p99_seconds": 3.4}},
     "budget": {"requests_last_minute": 42, "requests_per_minute": 180},
 }  # fmt: skip
@@ -184,7 +184,7 @@ def test_status_tells_what_was_done_what_is_known_and_what_a_hub_says(run: Run, 
     assert rows.items() >= {
         "published": "1", "skipped: page_gone": "2", "set_aside: poison": "3", "events skipped: canary": "4,321",
         "events set_aside: bad_json": "2", "known gap": "2026-11-03T09:00:00Z to 2026-11-04T09:00:00Z", "hub": "running",
-        "feed": "connected", "delay, median and 99 of 100": "1.2 s, 3.4 s", "requests in the last minute": "42 of 180",
+        "feed": "connected", "topics gone quiet": "codfw.x", "delay, median and 99 of 100": "1.2 s, 3.4 s", "requests in the last minute": "42 of 180",
         "wikis that do not answer": "frwiki, nlwiki",
     }.items()  # fmt: skip
     assert "everything before 2026-11-02T09:00:00Z" in said
