@@ -184,7 +184,8 @@ def test_status_tells_what_was_done_what_is_known_and_what_a_hub_says(run: Run, 
     assert rows.items() >= {
         "published": "1", "skipped: page_gone": "2", "set_aside: poison": "3", "events skipped: canary": "4,321",
         "events set_aside: bad_json": "2", "known gap": "2026-11-03T09:00:00Z to 2026-11-04T09:00:00Z", "hub": "running",
-        "feed": "connected", "topics gone quiet": "codfw.x", "delay, median and 99 of 100": "1.2 s, 3.4 s", "requests in the last minute": "42 of 180",
+        "feed": "connected", "topics gone quiet": "codfw.x", "delay, median and 99 of 100": "1.2 s, 3.4 s",
+        "requests in the last minute": "42 of 180",
         "wikis that do not answer": "frwiki, nlwiki",
     }.items()  # fmt: skip
     assert "everything before 2026-11-02T09:00:00Z" in said
