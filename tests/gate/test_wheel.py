@@ -94,9 +94,9 @@ def test_a_partner_needs_only_the_base_package(partner: Path, tmp_path: Path) ->
     assert "mirror" in succeed(partner / "syncer", "--help")
     assert succeed(partner / "syncer", "version").strip() == succeed(partner / "python", "-m", "syncer", "version").strip() != ""
 
-    state = {"STATE_DIRECTORY": str(tmp_path)}
+    state = str(tmp_path)
     made = "import asyncio, syncer.config, syncer.journal as j; asyncio.run(j.open_journal(syncer.config.load().journal))"
-    succeed(partner / "python", "-c", made, **state)  # as a hub would have
+    succeed(partner / "python", "-c", made, STATE_DIRECTORY=state)  # as a hub would have
     for command in (
         "mirror follow --until-idle 0.1",
         "mirror export",
@@ -104,7 +104,7 @@ def test_a_partner_needs_only_the_base_package(partner: Path, tmp_path: Path) ->
         "journal read mutations --json",
         "status --json",
     ):
-        succeed(partner / "syncer", *command.split(), **state)
+        succeed(partner / "syncer", *command.split(), STATE_DIRECTORY=state)
 
 
 def test_a_partner_who_tries_to_run_the_hub_is_told_what_to_install(partner: Path, tmp_path: Path) -> None:
