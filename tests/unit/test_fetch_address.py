@@ -114,8 +114,8 @@ def test_the_defaults_with_a_contact_are_in_order() -> None:
     "url",
     [
         "", "notaurl", "stream.wikimedia.org/v2/stream", "ftp://a.example/v2/stream", "http://", "http:///v2/stream",
-        "http://a b/", "http://a:0/", "http://a:99999/", "http://a:port/", "http://[::1/", "http://a..b/", "http://-.%/", "http://" + 64 * "a",
-        "http://a.example/{domain}", "http://a.example/{", "https://a.example/?streams=", "https://a.example/v2#x",
+        "http://a b/", "http://a:0/", "http://a:99999/", "http://a:port/", "http://[::1/", "http://a..b/", "http://-.%/",
+        "http://" + 64 * "a", "http://a.example/{domain}", "http://a.example/{", "https://a.example/?streams=", "https://a.example/v2#x",
         "http://stream.wikimedia.org/v2/stream",
     ],
 )  # fmt: skip
