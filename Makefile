@@ -8,13 +8,15 @@ PYTHON ?= python3
 PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
 ARGS ?=
+NODES ?= 1
+FOLDER ?= .cache/kafka/run
 ifdef CONTACT
 export SYNCER_CONTACT := $(CONTACT)
 endif
 
 .PHONY: help
 help: ## what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: demo
 demo: .venv/hub ## a generated wiki farm, mirrored before your eyes; needs no network
@@ -26,11 +28,11 @@ run: .venv/hub ## the hub on the live feed: make run CONTACT=you@example.org
 	@exec .venv/bin/syncer run $(ARGS)
 
 .PHONY: test
-test: .venv/dev .venv/debian lint ## everything that must hold before a change goes in
+test: .venv/dev .venv/debian .venv/kafka lint ## everything that must hold before a change goes in
 	@$(PY) -m pytest $(ARGS)
 
 .PHONY: torture
-torture: .venv/dev .venv/debian ## the same laws with the full counts; takes hours
+torture: .venv/dev .venv/debian .venv/kafka ## the same laws with the full counts; takes hours
 	@$(PY) -m pytest --torture $(ARGS)
 
 .PHONY: bench
@@ -43,6 +45,14 @@ lint: .venv/dev ## style, types and who may import whom
 	@.venv/bin/ruff format --quiet --check
 	@.venv/bin/mypy --no-error-summary
 	@.venv/bin/lint-imports --cache-dir .cache/import_linter > .cache/import_linter.log || { cat .cache/import_linter.log; exit 1; }
+
+.PHONY: kafka
+kafka: .venv/kafka ## Apache Kafka on loopback; prints its address (NODES=3, FOLDER=..., ARGS=--security)
+	@$(PY) -m deploy.kafka start $(FOLDER) --nodes $(NODES) $(ARGS)
+
+.PHONY: kafka-stop
+kafka-stop: .venv/bin/python ## stop it; its data stays in FOLDER
+	@$(PY) -m deploy.kafka stop $(FOLDER)
 
 .PHONY: locks
 locks: .venv/dev ## pin the dependencies anew (ARGS=--upgrade for newer ones)
@@ -71,4 +81,10 @@ WIKI := mediawiki php-cli php-sqlite3 php-intl php-mbstring php-xml php-curl php
 	@deploy/packages.sh $(WIKI)
 	@command -v node >/dev/null || deploy/packages.sh nodejs
 	@command -v javac >/dev/null || deploy/packages.sh default-jdk-headless
+	@touch $@
+
+.venv/kafka: deploy/kafka/pom.xml deploy/packages.sh | .venv/bin/python
+	@command -v java >/dev/null || deploy/packages.sh default-jre-headless
+	@command -v mvn >/dev/null || deploy/packages.sh maven
+	@$(PY) -m deploy.kafka jars
 	@touch $@

@@ -1,4 +1,4 @@
-"""What holds for every test: how much is tried, and a real MediaWiki for those who ask for one."""
+"""What holds for every test: how much is tried, and a real MediaWiki and a real Kafka for those who ask for one."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from deploy.kafka.layout import make
 from tests.e2e.lab import Lab
+from tests.kafka import Kafka
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LAB_API, LAB_STREAM = "SYNCER_TEST_LAB_API", "SYNCER_TEST_LAB_STREAM"
+KAFKA = "SYNCER_TEST_KAFKA"
 
 # A property that holds for a hundred random cases a run, over many runs, or for ten thousand at once. The gate must not fail
 # for want of time on a busy machine, so there is no deadline; what is slow shows in the durations.
@@ -42,3 +45,16 @@ def named_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         environment.setenv(LAB_API, lab.api_url)
         environment.setenv(LAB_STREAM, lab.stream_url)
         yield
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    """A real Kafka that all tests share and none may break, its address in the environment: one that runs already, or one for
+    this session.
+    """
+    if KAFKA in os.environ:
+        yield Kafka(os.environ[KAFKA])
+        return
+    with make(tmp_path_factory.mktemp("kafka")) as cluster, pytest.MonkeyPatch.context() as environment:
+        environment.setenv(KAFKA, cluster.bootstrap)
+        yield Kafka(cluster.bootstrap)

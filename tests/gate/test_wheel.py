@@ -125,6 +125,7 @@ def test_the_tests_pass_on_it(wheel: Path) -> None:
             shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md"):
         shutil.copy(ROOT / name, tree)
+    (tree / "deploy").symlink_to(ROOT / "deploy")  # and with it the jars of Kafka, beside what it really is
     shared = CACHE / "shared"  # beside the checkout, as tests.shared looks for it
     shared.unlink(missing_ok=True)
     if SHARED.exists():
