@@ -25,12 +25,12 @@ from syncer.journal import Topic, partitions_of
 from syncer.journal.kafka.identity import topic_ids
 from syncer.journal.kafka.lease import Lease, Leases
 from syncer.journal.kafka.link import APPLY, connection, speaking
-from syncer.journal.kafka.names import OWNER_PARTITIONS, OWNERS, topic_name
+from syncer.journal.kafka.names import plan, topic_name
 from syncer.journal.kafka.owner import APPEND_WITHIN, LAPSED, KafkaOwner, Told, fence, sending, start, stop, superseded
 from syncer.journal.kafka.reading import Reader
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from aiokafka import AIOKafkaProducer
 
@@ -52,7 +52,8 @@ class KafkaJournal:
         self._prefix, self.partitions = settings.prefix, settings.partitions
         self._link = connection(settings)
         self._reader = Reader(self._link)
-        self._places = [self._place(topic, part) for topic in Topic for part in range(partitions_of(topic, self.partitions))]
+        self._plan = plan(settings, 1)
+        self._watched: set[Topic] = set()  # topics that are read, of which ``wait`` tells
         self._lone: AIOKafkaProducer | None = None
         self._lone_turn = asyncio.Lock()
         self._owners: dict[str, KafkaOwner] = {}
@@ -61,47 +62,48 @@ class KafkaJournal:
         self._lost: asyncio.Future[Superseded] = asyncio.get_running_loop().create_future()
         self._appended = asyncio.Event()
         self._ends: dict[TopicPartition, int] = {}
-        self._topics: dict[str, str] = {}
         self.identity = ""
 
     @classmethod
     async def open(cls, settings: JournalSettings) -> KafkaJournal:
-        """Connect to ``kafka://host:port``. Raises Misconfigured where topics are missing."""
+        """Connect to ``kafka://host:port``. Raises Misconfigured where topics are missing.
+
+        Who only reads needs to be allowed nothing but to read, and to describe ``mutations``: the journal is the one that has this
+        topic of that name.
+        """
         journal = cls(settings)
         try:
-            await journal._identify()
+            name = topic_name(settings.prefix, Topic.MUTATIONS)
+            journal.identity = (await journal._identify({name: settings.partitions}))[name]
             with speaking(f"connect to {settings.url}"):
                 async with asyncio.timeout(APPEND_WITHIN):
-                    owners = [TopicPartition(topic_name(settings.prefix, OWNERS), part) for part in range(OWNER_PARTITIONS)]
-                    await journal._reader.start([*journal._places, *owners])
+                    await journal._reader.start()
         except BaseException:
             await journal.close()
             raise
         return journal
 
-    async def _identify(self) -> None:
-        """Read Kafka's ids of the topics: the journal is the one with this ``mutations``."""
-        names = {topic_name(self._prefix, topic): topic for topic in Topic} | {topic_name(self._prefix, OWNERS): None}
+    async def _identify(self, topics: Mapping[str, int]) -> dict[str, str]:
+        """Kafka's own ids of the topics, which must have so many partitions."""
         client = AIOKafkaClient(**self._link)
         try:
-            with speaking(f"connect to {self._link['bootstrap_servers']}"):
+            with speaking(f"connect to {', '.join(self._link['bootstrap_servers'])}"):
                 async with asyncio.timeout(APPEND_WITHIN):
                     await client.bootstrap()
-                    found = await topic_ids(client, names)
+                    found = await topic_ids(client, topics)
         except JournalUnavailable as error:
             if isinstance(error.__cause__, UnknownTopicOrPartitionError):
-                raise Misconfigured(f"there is no topic {error.__cause__}", hint=APPLY) from error
+                raise Misconfigured(f"{error.__cause__.args[0]}: there is no such topic", hint=APPLY) from error
             raise
         finally:
             await client.close()
-        for name, topic in names.items():
-            if topic and found[name][1] != partitions_of(topic, self.partitions):
+        for name, (_, partitions) in found.items():
+            if partitions != topics[name]:
                 raise Misconfigured(
-                    f"topic {name} has {found[name][1]} partitions, not {partitions_of(topic, self.partitions)}",
+                    f"topic {name} has {partitions} partitions, not {topics[name]}",
                     hint="set journal.partitions to what it was made with: it cannot change afterwards",
                 )
-        self._topics = {name: topic_id.hex for name, (topic_id, _) in found.items()}
-        self.identity = self._topics[topic_name(self._prefix, Topic.MUTATIONS)]
+        return {name: topic_id.hex for name, (topic_id, _) in found.items()}
 
     def _place(self, topic: str, partition: int) -> TopicPartition:
         return TopicPartition(topic_name(self._prefix, topic), partition)
@@ -114,16 +116,17 @@ class KafkaJournal:
         for rival in await self._leases.rivals(name, partitions):
             await self._vacant(rival, LAPSED, waiting=False)
             await fence(self._link, self._prefix, rival)
+        topics = await self._identify({each.name: each.partitions for each in self._plan})
         before = await self._leases.read(name)
         known = before[0].topics if before else {}
-        if anew := [topic for topic, topic_id in known.items() if self._topics.get(topic, topic_id) != topic_id]:
+        if anew := [topic for topic, topic_id in known.items() if topics.get(topic, topic_id) != topic_id]:
             raise ResumeLost(
                 f"{', '.join(anew)} was made anew since the journal was last written",
                 hint="what it held is lost: delete all topics of this prefix, and make the journal anew with syncer topics apply",
             )
         if name in self._owners:
             await self._owners.pop(name).retire(release=False)
-        lease = Lease(name, self._instance, uuid4().hex, self._topics, tuple(partitions))
+        lease = Lease(name, self._instance, uuid4().hex, topics, tuple(partitions))
         owner = KafkaOwner(lease, self._leases, self._prefix, self._link, Told(self._note, self._lose))
         await owner.claim()
         self._owners[name] = owner
@@ -185,6 +188,7 @@ class KafkaJournal:
 
     async def read(self, topic: Topic, partition: int, offset: int, *, limit: int = 1000) -> list[Stored]:
         """See :meth:`syncer.journal.Journal.read`."""
+        self._watched.add(topic)
         return await self._reader.read(self._place(topic, partition), offset, limit)
 
     async def bounds(self, topic: Topic, partition: int) -> tuple[int, int]:
@@ -194,9 +198,11 @@ class KafkaJournal:
     async def wait(self, timeout: float) -> None:
         """See :meth:`syncer.journal.Journal.wait`."""
         deadline = time.monotonic() + timeout
+        watched = self._watched or set(Topic)
+        places = [self._place(topic, part) for topic in watched for part in range(partitions_of(topic, self.partitions))]
         while True:
             self._appended.clear()
-            ends = await self._reader.ends(self._places)
+            ends = await self._reader.ends(places)
             left = deadline - time.monotonic()
             if ends != self._ends or left <= 0:
                 self._ends = ends

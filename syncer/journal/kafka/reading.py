@@ -1,6 +1,6 @@
 """Reading committed records, from any place of any topic.
 
-One consumer has every partition assigned and paused, but for the one that is being read; so nothing is fetched that nobody asked
+One consumer has its partitions assigned and paused, but for the one that is being read; so nothing is fetched that nobody asked
 for. Where a partition begins and ends is asked by another one: answers on a connection come in order, and would wait behind a
 fetch that waits for data.
 """
@@ -42,15 +42,11 @@ class Reader:
         self._empty: dict[TopicPartition, tuple[int, int]] = {}  # from where to where there is known to be no record
         self._committed: dict[TopicPartition, int] = {}
 
-    async def start(self, places: Iterable[TopicPartition]) -> None:
-        """Connect. ``places`` are all that will ever be read."""
+    async def start(self) -> None:
+        """Connect."""
         await self._asker.start()
         await self._consumer.start()
-        self._consumer.assign(list(places))
-        for place in self._consumer.assignment():
-            self._consumer.seek(place, 0)
-            self._consumer.pause(place)
-        await asyncio.sleep(0)  # what it has begun must run before it can be stopped
+        await asyncio.sleep(0)  # a task that has not run yet cannot be stopped
 
     async def stop(self) -> None:
         """Disconnect."""
@@ -89,12 +85,22 @@ class Reader:
             if offset == end or self._empty.get(place) == (offset, end):
                 return []
             with speaking(f"read {place.topic}, partition {place.partition}, from {offset}"):
+                self._include(place)
                 self._consumer.seek(place, offset)
                 self._consumer.resume(place)
                 try:
                     return await self._fetch(place, offset, end, limit)
                 finally:
                     self._consumer.pause(place)
+
+    def _include(self, place: TopicPartition) -> None:
+        """See to it that the partition is assigned."""
+        places = self._consumer.assignment()
+        if place not in places:
+            self._consumer.assign([*places, place])
+            for each in self._consumer.assignment():
+                self._consumer.seek(each, 0)
+                self._consumer.pause(each)
 
     async def _fetch(self, place: TopicPartition, offset: int, end: int, limit: int) -> list[Stored]:
         """What there is without waiting for more; nothing only where everything up to the end is no record."""
