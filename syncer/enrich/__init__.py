@@ -80,7 +80,13 @@ class Enrich:
             self._pace.start(loop.time())
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until ``stop``, then finish what is in work."""
+        """Work until ``stop``, then finish what is in work. When it has ended, however it did, nobody uses the store any more."""
+        try:
+            await self._run(stop)
+        finally:
+            await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
+
+    async def _run(self, stop: asyncio.Event) -> None:
         pause, now = RESTART, asyncio.get_running_loop().time
         while not stop.is_set():
             began = now()
