@@ -23,17 +23,18 @@ def fresh(what: str) -> str:
 
 
 class Kafka:
-    """Its address, and clients of it. Whatever is opened here belongs to the running loop."""
+    """Its address, how to be let in, and clients of it. Whatever is opened here belongs to the running loop."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: str, **access: Any) -> None:
         self.bootstrap = bootstrap
+        self._access = {"bootstrap_servers": bootstrap} | access
 
     @asynccontextmanager
     async def admin(self) -> AsyncIterator[AIOKafkaAdminClient]:
         """The admin client."""
-        client = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
-        await client.start()
+        client = AIOKafkaAdminClient(**self._access)
         try:
+            await client.start()
             yield client
         finally:
             await client.close()
@@ -54,7 +55,7 @@ class Kafka:
         """A producer, transactional if it has an id; ended in a time that has an end, whatever it left undone."""
         if transactional_id is not None:
             options = {"transactional_id": transactional_id, "transaction_timeout_ms": 10_000} | options
-        client = AIOKafkaProducer(bootstrap_servers=self.bootstrap, **options)
+        client = AIOKafkaProducer(**self._access, **options)
         try:
             async with asyncio.timeout(PATIENCE):
                 await client.start()
@@ -71,7 +72,7 @@ class Kafka:
     @asynccontextmanager
     async def consumer(self, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
         """A consumer with the library's own defaults, but for these options."""
-        async with AIOKafkaConsumer(bootstrap_servers=self.bootstrap, **options) as client:
+        async with AIOKafkaConsumer(**self._access, **options) as client:
             yield client
 
     async def end(self, topic: str, *, isolation_level: str = "read_committed") -> int:
