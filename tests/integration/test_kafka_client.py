@@ -199,11 +199,19 @@ class TestRefusedRecords:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A broker that may be frozen and killed, and forgets idle ids within seconds; every test leaves it at work."""
+def brittle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A broker of this module's own, which forgets idle ids within a second."""
     soon = {"transactional.id.expiration.ms": "500", "transaction.remove.expired.transaction.cleanup.interval.ms": "200"}
-    with make(tmp_path_factory.mktemp("silent"), settings=soon) as cluster:
+    with make(tmp_path_factory.mktemp("brittle"), settings=soon) as cluster:
         yield cluster
+
+
+@pytest.fixture
+def cluster(brittle: Cluster) -> Iterator[Cluster]:
+    """The broker, to be frozen and killed; it is at work again for the next test."""
+    yield brittle
+    brittle.nodes[0].thaw()
+    brittle.start()
 
 
 class TestSilence:
