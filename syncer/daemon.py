@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
-import socket
 import time
 from collections import deque
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import aiohttp
 import structlog
@@ -23,26 +22,34 @@ import structlog
 from syncer import ops, sqlite, telemetry
 from syncer.budget import Pace
 from syncer.enrich import Enrich
+from syncer.errors import Misconfigured, Retry, Superseded
 from syncer.feed import Feed, Scope
 from syncer.fetch import WikiApi, check, check_feed, user_agent
 from syncer.ingest import Ingest
-from syncer.journal import INGEST, WHOLE, open_journal
+from syncer.journal import INGEST, WHOLE, Shard, open_journal
 from syncer.outcome import Aside, Merged, Publish, Skip
 from syncer.status import read_status
 from syncer.store import Store
+from syncer.systemd import notify, notifying
 from syncer.tasks import stopping, together, unless, until_stopped
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 
     from syncer.config import Settings
+    from syncer.journal import Journal
     from syncer.model import Change
     from syncer.outcome import Outcome
 
+T = TypeVar("T")
 log = structlog.get_logger()
 
 LOOK_EVERY = 0.25  # seconds between looks at whether all is idle
 MINUTE = 60.0
+FOLLOW_EVERY = 2.0  # seconds between a standby's readings of what is published
+LONGEST_PAUSE = 30.0  # seconds between tries to reach a journal: 1, 2, 4 ... 30
+SAID_WITHIN = 5.0  # seconds for another hub to show that it lives
+STANDING_BY = "stands by"
 RECONNECTING = 60.0  # seconds without a connection that are no reason to worry: about every 14 minutes the feed is reconnected
 OUTCOMES: dict[type, str] = {Publish: "published", Merged: "merged", Skip: "skipped", Aside: "set_aside"}  # as in status
 
@@ -69,22 +76,44 @@ class Meter:
             self.starts.popleft()
 
 
-async def run(settings: Settings, *, ingest: bool = True, enrich: bool = True, until_idle: float | None = None) -> None:
-    """Run the hub, or one stage of it, until a signal or until idle. Raises Stop errors."""
-    check(settings)
-    if ingest:
+class Part(NamedTuple):
+    """Which part of the hub a process is: the stages it runs, its shard of enrich, and whether it waits for the one before."""
+
+    ingest: bool = True
+    enrich: bool = True
+    shard: Shard = WHOLE
+    standby: bool = False
+
+    @property
+    def owners(self) -> dict[str, Shard | None]:
+        """The owners it has to be."""
+        return ({INGEST: None} if self.ingest else {}) | ({self.shard.owner: self.shard} if self.enrich else {})
+
+
+async def run(settings: Settings, part: Part | None = None, *, until_idle: float | None = None) -> None:
+    """Run the hub, or a part of it, until a signal or until idle. Raises Stop errors."""
+    part = part or Part()
+    check(settings, processes=part.shard.of)
+    if part.ingest:
         check_feed(settings)
     stop = asyncio.Event()
     async with AsyncExitStack() as stack:
-        hub = await _open(settings, stack, ingest=ingest, enrich=enrich)
-        stack.enter_context(stopping(stop, lambda: _notify("STOPPING=1")))
-        address = await stack.enter_async_context(ops.serving(settings.ops, hub.status, hub.unready))
-        log.info("the hub runs", stages=hub.stages, ops=address, journal=sqlite.spelled_out(settings.journal.url))
-        work = hub.work(stop)
-        if until_idle is not None:
-            work.append(hub.stop_when_idle(stop, until_idle))
-        stack.enter_context(_notifying())
-        await until_stopped(together(*work), stop)
+        hub = Hub(settings, part)
+        stack.enter_context(stopping(stop, lambda: notify("STOPPING=1")))
+        try:
+            address = await stack.enter_async_context(ops.serving(settings.ops, hub.status, hub.unready))
+        except Misconfigured:  # that another hub is at work says more than that it has the port
+            with suppress(TimeoutError):
+                await asyncio.wait_for(hub.open(stack, stop), SAID_WITHIN)
+            raise
+        stack.enter_context(notifying())
+        await hub.open(stack, stop)
+        if not stop.is_set():
+            log.info("the hub runs", stages=hub.stages, ops=address, journal=settings.journal.url)
+            work = hub.work(stop)
+            if until_idle is not None:
+                work.append(hub.stop_when_idle(stop, until_idle))
+            await until_stopped(together(*work), stop)
     log.info("the hub stops")
 
 
@@ -93,11 +122,71 @@ class Hub:
     """What runs, and what it can say of itself."""
 
     settings: Settings
-    read_status: Callable[[], Awaitable[dict[str, Any]]]
+    part: Part
+    state: str = "waits for the journal"
+    journal: Journal | None = None
     ingest: Ingest | None = None
     enrich: Enrich | None = None
     meter: Meter | None = None
     connected_at: float = -math.inf  # when the feed was last seen connected, of the steady clock
+
+    async def open(self, stack: AsyncExitStack, stop: asyncio.Event) -> None:
+        """Open the journal and what is the hub's own, and become the owner, however long that takes; less only if stopped."""
+        settings, part = self.settings, self.part
+        self.journal = journal = await _insist(lambda: open_journal(settings.journal), stop)
+        if journal is None:
+            return
+        stack.push_async_callback(journal.close)
+        if not part.standby:
+            await self._own(journal, stop)  # the stages take it over; a second hub ends here, before it opens anything else
+        if part.enrich:
+            await self._open_enrich(journal, stack)
+        while part.standby and not stop.is_set():
+            await self._stand_by(journal, stop)
+            try:
+                await self._own(journal, stop)
+                break
+            except Superseded as error:
+                log.info("another standby was quicker", who=str(error))
+        if part.ingest:
+            feed = Feed(settings.feed, user_agent(settings.contact))
+            self.ingest = Ingest(journal, feed, Scope(settings.wiki), settings.feed)
+
+    async def _own(self, journal: Journal, stop: asyncio.Event) -> None:
+        for name, shard in self.part.owners.items():
+            partitions = shard.partitions(journal.partitions) if shard else ()
+            await _insist(partial(journal.own, name, partitions), stop)
+
+    async def _stand_by(self, journal: Journal, stop: asyncio.Event) -> None:
+        """Wait until nobody lives as the owner; until then the store follows what is published."""
+        self.state = STANDING_BY
+        log.info("standing by", owners=list(self.part.owners))
+        vacant = asyncio.ensure_future(_insist(lambda: journal.stand_by(list(self.part.owners)), stop))
+        try:
+            while not vacant.done() and not stop.is_set():
+                if self.enrich:
+                    await _insist(self.enrich.follow, stop)
+                await asyncio.wait({vacant}, timeout=FOLLOW_EVERY)
+            if vacant.done():
+                vacant.result()
+                log.warning("taking over", owners=list(self.part.owners))
+        finally:
+            vacant.cancel()
+            await asyncio.gather(vacant, return_exceptions=True)
+        self.state = "takes over"
+
+    async def _open_enrich(self, journal: Journal, stack: AsyncExitStack) -> None:
+        settings = self.settings
+        path = sqlite.expand(settings.store.path, "store.path")
+        store = Store(path, settings.store.max_bytes)
+        stack.callback(store.close)
+        self.enrich = enrich = Enrich(journal, store, settings, path.with_suffix(".in-work"), self.part.shard)
+        session = await stack.enter_async_context(aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()))
+        self.meter = Meter(settings.api.requests_per_minute // self.part.shard.of)
+        enrich.api = WikiApi(session, settings.api, settings.wiki, settings.contact, _counted(enrich, self.meter))
+        enrich.watch.on_outcome.append(_measure)
+        telemetry.CHANGES_QUEUED.set_function(enrich.queued)
+        telemetry.WIKIS_OUT.set_function(lambda: len(enrich.wikis_out))
 
     @property
     def stages(self) -> list[str]:
@@ -106,11 +195,18 @@ class Hub:
 
     def work(self, stop: asyncio.Event) -> list[Coroutine[Any, Any, None]]:
         """The stages, to be run beside each other."""
-        stages = [stage.run(stop) for stage in (self.ingest, self.enrich) if stage]
-        return [*stages, self._watch_feed(self.ingest, stop)] if self.ingest else stages
+        self.state = "runs"
+        work = [stage.run(stop) for stage in (self.ingest, self.enrich) if stage]
+        if self.ingest:
+            work.append(self._watch_feed(self.ingest, stop))
+        if self.journal:
+            work.append(_until_lost(self.journal, stop))
+        return work
 
     def unready(self) -> list[str]:
         """What keeps the hub from its work; that a wiki does not answer, or the feed reconnects, is a part of it."""
+        if self.state != "runs":
+            return [] if self.state == STANDING_BY else [f"the hub {self.state}"]
         reasons = []
         if self.ingest and time.monotonic() - self.connected_at > RECONNECTING:
             reasons.append("the feed is not connected")
@@ -126,7 +222,9 @@ class Hub:
 
     async def status(self) -> dict[str, Any]:
         """The committed counts, and what only the running hub knows."""
-        told = await self.read_status()
+        told: dict[str, Any] = {"state": self.state}
+        if self.journal:
+            told |= await read_status(self.journal)
         live: dict[str, Any] = {}
         if self.ingest:
             live["feed"] = self.ingest.status()
@@ -152,28 +250,30 @@ class Hub:
                 stop.set()
 
 
-async def _open(settings: Settings, stack: AsyncExitStack, *, ingest: bool, enrich: bool) -> Hub:
-    journal = await open_journal(settings.journal)
-    stack.push_async_callback(journal.close)
-    hub = Hub(settings, lambda: read_status(journal))
-    for name, wanted in ((INGEST, ingest), (WHOLE.owner, enrich)):
-        if wanted:
-            await journal.own(name)  # the stage takes it over; a second hub ends here, before it opens anything else
-    if ingest:
-        hub.ingest = Ingest(journal, Feed(settings.feed, user_agent(settings.contact)), Scope(settings.wiki), settings.feed)
-    if enrich:
-        path = sqlite.expand(settings.store.path, "store.path")
-        store = Store(path, settings.store.max_bytes)
-        stack.callback(store.close)
-        hub.enrich = Enrich(journal, store, settings, path.with_suffix(".in-work"))
-        session = await stack.enter_async_context(aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()))
-        hub.meter = Meter(settings.api.requests_per_minute)
-        turn = _counted(hub.enrich, hub.meter)
-        hub.enrich.api = WikiApi(session, settings.api, settings.wiki, settings.contact, turn)
-        hub.enrich.watch.on_outcome.append(_measure)
-        telemetry.CHANGES_QUEUED.set_function(hub.enrich.queued)
-        telemetry.WIKIS_OUT.set_function(lambda: len(hub.enrich.wikis_out) if hub.enrich else 0)
-    return hub
+async def _insist(attempt: Callable[[], Awaitable[T]], stop: asyncio.Event) -> T | None:
+    """Try until it succeeds: a network that is away is waited for. None if asked to stop before."""
+    pause = 1.0
+    while not stop.is_set():
+        try:
+            return await attempt()
+        except Retry as error:
+            log.warning("the journal is waited for", why=str(error), hint=error.hint, seconds=error.after or pause)
+            await unless(stop, error.after or pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+    return None
+
+
+async def _until_lost(journal: Journal, stop: asyncio.Event) -> None:
+    """Raise Superseded as soon as another process is the owner."""
+    losing, stopped = asyncio.ensure_future(journal.lost()), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({losing, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if losing.done():
+            losing.result()
+    finally:
+        losing.cancel()
+        stopped.cancel()
+        await asyncio.gather(losing, stopped, return_exceptions=True)
 
 
 def _counted(enrich: Enrich, meter: Meter) -> Callable[[str], Awaitable[None]]:
@@ -198,32 +298,6 @@ def _quantiles(delays: list[float]) -> dict[str, float | int | None]:
     ordered = sorted(delays)
     at = {share: round(ordered[int(share * (len(ordered) - 1))], 2) if ordered else None for share in (0.5, 0.99)}
     return {"changes": len(ordered), "median_seconds": at[0.5], "p99_seconds": at[0.99]}
-
-
-@contextmanager
-def _notifying() -> Iterator[None]:
-    """Tell systemd that we are up, and from then on that we are alive."""
-    _notify("READY=1")
-    every = int(os.environ.get("WATCHDOG_USEC", "0")) / 2e6
-    task = asyncio.ensure_future(_watchdog(every)) if every else None
-    try:
-        yield
-    finally:
-        if task:
-            task.cancel()
-
-
-async def _watchdog(every: float) -> None:
-    while True:
-        _notify("WATCHDOG=1")
-        await asyncio.sleep(every)
-
-
-def _notify(state: str) -> None:
-    """The sd_notify protocol: a datagram to the socket that the service manager named, if it named one and still listens."""
-    if path := os.environ.get("NOTIFY_SOCKET"):
-        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-            channel.sendto(state.encode(), "\0" + path[1:] if path.startswith("@") else path)
 
 
 @asynccontextmanager

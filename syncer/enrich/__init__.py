@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
@@ -48,6 +49,7 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 RESTART, RESTART_LIMIT = 1.0, 30.0  # seconds before starting over: 1, 2, 4 ... 30
+KNOWN = "known"  # the store's note that its generation is committed
 LASTED = 60.0  # seconds of work after which it was no use to start over is forgotten
 
 
@@ -85,6 +87,11 @@ class Enrich:
             await self._run(stop)
         finally:
             await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
+
+    async def follow(self) -> None:
+        """Bring the store up to what is committed, without owning anything: a standby's is warm when it takes over."""
+        partitions = self._shard.partitions(self._journal.partitions)
+        await catch_up(self._journal, self._store, partitions, self._work, fresh=await self._work(self._is_fresh))
 
     async def _run(self, stop: asyncio.Event) -> None:
         pause, now = RESTART, asyncio.get_running_loop().time
@@ -132,14 +139,12 @@ class Enrich:
         loop = asyncio.get_running_loop()
         partitions = self._shard.partitions(self._journal.partitions)
         owner = self._owner = await self._journal.own(self._shard.owner, partitions)
-        fresh = await self._work(lambda: self._store.meta("journal") is None)
-        if not fresh:
-            await self._work(self._bind)
+        fresh = await self._work(self._is_fresh)
         progress, generation = await load_progress(self._journal, partitions, fresh=fresh)
         await catch_up(self._journal, self._store, partitions, self._work, fresh=fresh)
         if fresh:  # the new generation is committed before the store counts as known
             await owner.append([Record(Topic.PROGRESS, part, PROGRESS_KEY, each.encode()) for part, each in progress.items()])
-            await self._work(self._bind)
+            await self._work(partial(self._store.remember, KNOWN, "yes"))
         for partition, each in progress.items():
             self._in_work.forget_before(partition, each.lowest_unfinished)
         asides = {partition: await open_set_asides(self._journal, partition) for partition in partitions}
@@ -161,8 +166,10 @@ class Enrich:
         house = House(self._journal, settler, budget, outages, Sites(self._store, self.api, self._work), self._work)
         return Session(self._settings.enrich, house, self.api, self._in_work)
 
-    def _bind(self) -> None:
+    def _is_fresh(self) -> bool:
+        """Whether the store never was an owner's, so that what it once published may be unknown to it."""
         self._store.bind(self._journal.identity)
+        return self._store.meta(KNOWN) is None
 
     async def _work(self, work: Callable[[], T]) -> T:
         """Do something with the store, in its thread."""

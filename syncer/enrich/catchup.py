@@ -49,7 +49,7 @@ async def catch_up(journal: Journal, store: Store, partitions: Iterable[int], wo
     for partition in partitions:
         start, end = await journal.bounds(Topic.MUTATIONS, partition)
         offset = await work(partial(store.offset, partition))
-        if fresh and offset < start:
+        if fresh and offset == 0 and start > 0:
             await work(partial(_begin, store, partition, start))
             offset = start
         if not start <= offset <= end:

@@ -54,8 +54,8 @@ def address(api: ApiSettings, wiki: WikiSettings, wiki_id: str, domain: str) -> 
     raise Unusable("foreign_domain", f"{domain[:100]!r} ({wiki_id[:100]!r}) is not in wiki.domains, and is not asked")
 
 
-def check(settings: Settings) -> None:
-    """Raise Misconfigured (exit code 78) if these settings cannot or must not ask the API."""
+def check(settings: Settings, *, processes: int = 1) -> None:
+    """Raise Misconfigured (exit code 78) if these settings cannot or must not ask the API, by so many processes at once."""
     api = settings.api
     _check_url("api.url", api.url, API, PLACEHOLDERS)
     if api.token and not _in_header(api.token.get_secret_value()):
@@ -64,6 +64,11 @@ def check(settings: Settings) -> None:
         return
     most, at_once = WITH_TOKEN if api.token else ANONYMOUS
     more = "" if api.token else "; an OAuth 2 owner-only token (api.token) allows more"
+    if processes * api.concurrency > at_once and processes > 1:
+        raise Misconfigured(
+            f"{processes} shards would ask the public wikis {processes * api.concurrency} things at a time: they allow {at_once}",
+            hint=f"run fewer shards{more}",
+        )
     for key, value, limit in (("requests_per_minute", api.requests_per_minute, most), ("concurrency", api.concurrency, at_once)):
         if value > limit:
             raise Misconfigured(

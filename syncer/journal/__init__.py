@@ -158,6 +158,12 @@ class Journal(Protocol):
         such an owner is frozen or away it can write no more.
         """
 
+    async def stand_by(self, names: Sequence[str]) -> None:
+        """Return once no other process has lived for some time as any of these owners."""
+
+    async def lost(self) -> None:
+        """Never return; raise Superseded once another process has become an owner in the place of one that was had here."""
+
     async def append(self, record: Record) -> int:
         """Append a single record without owning anything (law 10: repair, replay, reconcile)."""
 

@@ -30,6 +30,7 @@ VERBS: list[list[str]] = [
     [], ["run"], ["ingest"], ["enrich"], ["mirror"], ["mirror", "follow"], ["mirror", "get"], ["mirror", "verify"],
     ["mirror", "export"], ["journal"], ["journal", "read"], ["check-config"], ["status"], ["health"], ["demo"], ["repair"],
     ["set-aside"], ["set-aside", "list"], ["set-aside", "replay"], ["version"],
+    ["topics"], ["topics", "plan"], ["topics", "apply"],
 ]  # fmt: skip
 
 
@@ -74,6 +75,8 @@ def test_the_verbs_are_those_of_the_design(run: Run) -> None:
         (["--log-level", "loud", "status"], "loud"),
         (["run", "--until-idle", "soon"], "--until-idle"),
         (["run", "--until-idle", "0"], "--until-idle"),
+        (["enrich", "--shard", "3/2"], "--shard"),
+        (["enrich", "--shard", "half"], "--shard"),
         (["mirror", "follow", "--until-idle", "-1"], "--until-idle"),
         (["mirror", "verify", "--against-api", "some"], "--against-api"),
     ],

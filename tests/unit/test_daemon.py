@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from syncer import daemon, tasks
+from syncer import daemon, systemd, tasks
 from syncer.config import Settings
-from syncer.daemon import Hub, Meter, api_client
+from syncer.daemon import Hub, Meter, Part, api_client
 from syncer.errors import Misconfigured, Superseded
 from syncer.outcome import Aside, Merged, Publish, Skip, SkipReason
 from syncer.progress import Counts
@@ -184,10 +184,7 @@ class Stage(SimpleNamespace):
 
 
 def hub(**parts: Any) -> Hub:
-    async def nothing() -> dict[str, Any]:
-        return {"appended": 1}
-
-    return Hub(Settings(), nothing, **parts)
+    return Hub(Settings(), Part(), state="runs", **parts)
 
 
 @pytest.fixture
@@ -263,7 +260,7 @@ async def test_status_adds_what_only_the_running_hub_knows() -> None:
     meter.start()
     told = await hub(ingest=Stage(), enrich=enrich, meter=meter).status()
     assert told == {
-        "appended": 1,
+        "state": "runs",
         "live": {
             "feed": {"connected": True, "idle": True},
             "enrich": {"connected": True, "idle": True},
@@ -327,9 +324,9 @@ async def test_the_service_manager_hears_of_the_start_the_life_and_the_end(
         manager.settimeout(5)
         monkeypatch.setenv("NOTIFY_SOCKET", f"@{name}" if abstract else name)
         monkeypatch.setenv("WATCHDOG_USEC", "40000")
-        with daemon._notifying():
+        with systemd.notifying():
             await asyncio.sleep(0.05)
-        daemon._notify("STOPPING=1")
+        systemd.notify("STOPPING=1")
         heard = [manager.recv(100) for _ in range(3)]
         assert heard == [b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1"]
         while heard[-1] != b"STOPPING=1":
@@ -338,9 +335,9 @@ async def test_the_service_manager_hears_of_the_start_the_life_and_the_end(
 
 async def test_without_a_service_manager_nothing_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
-    daemon._notify("READY=1")
+    systemd.notify("READY=1")
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "nobody"))
-    daemon._notify("READY=1")  # one that has gone is no reason to end
+    systemd.notify("READY=1")  # one that has gone is no reason to end
 
 
 # -- a client of one's own -----------------------------------------------------------------------------------------------

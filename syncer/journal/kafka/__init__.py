@@ -68,8 +68,8 @@ class KafkaJournal:
     async def open(cls, settings: JournalSettings) -> KafkaJournal:
         """Connect to ``kafka://host:port``. Raises Misconfigured where topics are missing.
 
-        Who only reads needs to be allowed nothing but to read, and to describe ``mutations``: the journal is the one that has this
-        topic of that name.
+        Who only reads needs to be allowed nothing but to read, and to describe ``mutations``: a journal is the one that has this
+        topic.
         """
         journal = cls(settings)
         try:
