@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from syncer.config import JournalSettings
+    from tests.kafka import Kafka
 
 ROOT = Path(__file__).resolve().parents[2]
 MIB = 1024 * 1024
@@ -30,7 +31,7 @@ SOON = 5.0  # seconds: what has to happen at once, on a busy machine
 
 
 @pytest.fixture(params=sorted(JOURNALS))
-def settings(request: pytest.FixtureRequest, tmp_path: Path) -> JournalSettings:
+def settings(request: pytest.FixtureRequest, tmp_path: Path, kafka: Kafka) -> JournalSettings:
     return JOURNALS[request.param](tmp_path)
 
 
