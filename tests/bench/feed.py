@@ -3,8 +3,9 @@
     python -m tests.bench.feed
 
 The bytes are a recorded minute of all of Wikimedia, ten times over with ids and revisions of their own, in chunks of 64 KiB as
-they come off a socket; every wiki is included. Committed means: in the SQLite journal, synced. Each line is the best of five
-runs, and holds the lines above it but for the second; the last one includes aiohttp and a server in the same process.
+they come off a socket; every wiki is included. Committed means: in the SQLite journal, synced. The first three lines are the work
+of others, which is done in any case; of the rest each holds the one before, and the last one aiohttp and a server in the same
+process too. Each is the best of five runs.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import logging
 import re
 import tempfile
 import time
+from collections import deque
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orjson
@@ -22,20 +25,24 @@ import structlog
 from aiohttp import web
 from sseclient import SSEClient
 
+from syncer import sqlite
 from syncer.config import FeedSettings, JournalSettings, WikiSettings
 from syncer.feed import Feed, Scope
 from syncer.feed.client import Batch, Delivered
 from syncer.feed.memory import Memory
 from syncer.feed.position import Cursor
-from syncer.feed.sift import Sift
+from syncer.feed.sift import Sift, Unfit
 from syncer.feed.sse import Cutter, Rejected
-from syncer.ingest import Ingest
+from syncer.ingest import FULL, Ingest
+from syncer.journal import Record, change_record
 from syncer.journal.sqlite import SqliteJournal
-from syncer.model import Position
+from syncer.model import Change, Position
 from tests.shared import SHARED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from syncer.feed.event import SkipReason
 
 Seconds = tuple[float, float]
 
@@ -81,12 +88,26 @@ def delivered(chunks: Iterable[bytes]) -> int:
     return sum(len(batch.events) for batch in batches(chunks))
 
 
-def judged(chunks: Iterable[bytes]) -> None:
+def judged(chunks: Iterable[bytes]) -> Iterator[Change | SkipReason | Unfit]:
     """Bytes to changes."""
     sift = Sift(SCOPE, Memory(30_000))
-    for batch in batches(chunks):
-        for event in batch.events:
-            sift.judge(event, "2021-08-27T13:20:17Z")
+    return (sift.judge(event, "2021-08-27T13:20:17Z") for batch in batches(chunks) for event in batch.events)
+
+
+def only_sqlite(records: Sequence[Record]) -> Seconds:
+    """How long SQLite takes for the finished rows, in a table without an index and transactions as large."""
+    rows = [(record.partition, record.key, orjson.dumps(record.headers), record.value) for record in records]
+    with tempfile.TemporaryDirectory() as folder:
+        db = sqlite.connect(
+            Path(folder) / "plain.db", ("CREATE TABLE changes (part INTEGER, key TEXT, headers BLOB, value BLOB)",)
+        )
+        watch = Stopwatch()
+        for at in range(0, len(rows), FULL):
+            with sqlite.transaction(db):
+                db.executemany("INSERT INTO changes VALUES (?, ?, ?, ?)", rows[at : at + FULL])
+        took = watch.read()
+        db.close()
+        return took
 
 
 class Replay(Feed):
@@ -164,12 +185,14 @@ def main() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     chunks = recorded()
     data = [line[6:] for line in b"".join(chunks).split(b"\n") if line.startswith(b"data: ")]
+    records = [change_record(verdict, 12) for verdict in judged(chunks) if isinstance(verdict, Change)]
     settings = FeedSettings(streams=("recentchange",), since=SINCE)
     lines: dict[str, Callable[[], Seconds]] = {
         "orjson.loads alone": lambda: timed(lambda: parsed(data)),
         "sseclient-py alone": lambda: timed(lambda: only_sseclient(chunks)),
+        "SQLite alone, the finished rows": lambda: only_sqlite(records),
         "to events, with the position": lambda: timed(lambda: delivered(chunks)),
-        "to changes": lambda: timed(lambda: judged(chunks)),
+        "to changes": lambda: timed(lambda: deque(judged(chunks), 0)),
         "to committed changes": lambda: asyncio.run(committed(Replay(chunks, settings), settings, len(data))),
         "the same over HTTP, server included": lambda: asyncio.run(over_http(chunks, len(data))),
     }

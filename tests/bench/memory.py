@@ -2,7 +2,8 @@
 
     python -m tests.bench.memory [seconds]
 
-The farm is busy 500 times a second; the hub is the ordinary process with the ordinary budget, 180 requests a minute.
+The farm is busy 500 times a second; the hub is the ordinary process with the ordinary budget, 180 requests a minute. That fills
+whatever has a bound: the events that ingest remembers, and the changes that enrich has in hand of every partition.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import re
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -21,16 +24,21 @@ from syncer.demo.actions import Workload, drive
 from syncer.demo.farm import Farm
 from syncer.demo.faults import Faults
 from syncer.demo.server import serve
+from syncer.demo.sites import SITES
+
+if TYPE_CHECKING:
+    from syncer.demo.sites import Site
 
 RATE = 500.0  # 20 x 25 a second
 LIMIT = 200.0  # MB
-SECONDS = 60.0
+SECONDS = 300.0
+PROJECTS = ("wiki", "wiktionary", "wikisource", "wikibooks", "wikiquote")  # with seven languages they are in every partition
 
 
 async def main() -> None:
     """Measure and print."""
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else SECONDS
-    farm = Farm(pages=1000)
+    farm = Farm([of(site, project) for site in SITES for project in PROJECTS], pages=1000)
     farm.faults = Faults(latency=0.3, canary_every=1.0)
     async with serve(farm) as upstream:
         with tempfile.TemporaryDirectory() as folder:
@@ -48,8 +56,8 @@ async def main() -> None:
             began = time.monotonic()
             while not busy.done() and hub.returncode is None:
                 await asyncio.sleep(0.5)
-                samples.append(resident(hub.pid))
-            took = time.monotonic() - began
+                samples.append(megabytes(hub.pid, "VmRSS"))
+            took, most = time.monotonic() - began, megabytes(hub.pid, "VmHWM")
             hub.terminate()
             await hub.wait()
             status = await asyncio.create_subprocess_exec(
@@ -58,13 +66,19 @@ async def main() -> None:
             told, _ = await status.communicate()
     queued, appended = (orjson.loads(told)[name] for name in ("queued", "appended"))
     print(f"{RATE * seconds / took:.0f} actions/s for {took:.0f} s, {appended:,} changes appended, {queued:,} queued at the end")
-    first, most, last = samples[0], max(samples), samples[-1]
-    print(f"resident: {first:.0f} MB at first, {most:.0f} MB at most, {last:.0f} MB at the end; limit {LIMIT:.0f} MB")
+    thirds = ", ".join(f"{samples[len(samples) * part // 3 - 1]:.0f} MB after {took * part / 3:.0f} s" for part in (1, 2, 3))
+    print(f"resident: {thirds}; {most:.0f} MB at most, limit {LIMIT:.0f} MB")
 
 
-def resident(pid: int) -> float:
-    """Resident memory of a process in MB."""
-    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(encoding="ascii"))
+def of(site: Site, project: str) -> Site:
+    """The wiki of another project in the same language."""
+    domain = site.domain if project == "wiki" else f"{site.language}.{project}.org"
+    return replace(site, wiki_id=f"{site.language}{project}", domain=domain)
+
+
+def megabytes(pid: int, what: str) -> float:
+    """A size of a process: VmRSS, its resident memory now, or VmHWM, the most it ever was."""
+    found = re.search(rf"{what}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(encoding="ascii"))
     return int(found[1]) * 1024 / 1e6 if found else 0.0
 
 

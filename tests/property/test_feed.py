@@ -33,8 +33,8 @@ T0 = 1_795_496_400_000
 
 PIECES = (
     b"\n", b"\n\n", b"\r\n", b"\r", b"\r\n\r\n", b"\xef\xbb\xbf", b"\xef", b":", b": ", b"data", b"data: ", b"id: ",
-    b"event: error", b"retry: 1", b"id: [1]\n", b"data: {}\n\n", "\u2028\x85".encode(), b"\xff\x00", b" ", b"x", b"y" * 30,
-    b"data: 1\n" * MAX_LINES,
+    b"event: error", b"event: message\n", b"retry: 1", b"id: [1]\n", b"data: {}\n\n", "\u2028\x85".encode(), b"\xff\x00",
+    b" ", b"x", b"y" * 30, b"data: 1\n" * MAX_LINES,
 )  # fmt: skip
 STREAMS_OF_BYTES = st.one_of(st.binary(max_size=200), st.lists(st.sampled_from(PIECES), max_size=40).map(b"".join))
 
