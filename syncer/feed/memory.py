@@ -68,13 +68,12 @@ class Memory:
         as ``revision-create`` does after an undelete (PROTOCOL i).
         """
         key, bit = (wiki_id, rev_id), self._bits.get(stream) or self._new_bit(stream)
-        told = self._revisions.get(key)
-        if told is None:
-            self._revision_order.append((at, key))
-        self._revisions[key] = (told or 0) | bit
-        if told is None:
-            return Told.FIRST
-        return Told.AGAIN if told & bit else Told.ELSEWHERE
+        known = self._revisions.get(key, 0)
+        self._revisions[key] = known | bit
+        if known:
+            return Told.AGAIN if known & bit else Told.ELSEWHERE
+        self._revision_order.append((at, key))
+        return Told.FIRST
 
     def recall(self, change: Change, timestamps: Mapping[TopicPartition, int]) -> None:
         """Remember a change that was appended before a start with this position.
