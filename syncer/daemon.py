@@ -32,6 +32,7 @@ from syncer.status import read_status
 from syncer.store import Store
 from syncer.systemd import notify, notifying
 from syncer.tasks import stopping, together, unless, until_stopped
+from syncer.trouble import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -47,7 +48,6 @@ log = structlog.get_logger()
 LOOK_EVERY = 0.25  # seconds between looks at whether all is idle
 MINUTE = 60.0
 FOLLOW_EVERY = 2.0  # seconds between a standby's readings of what is published
-LONGEST_PAUSE = 30.0  # seconds between tries to reach a journal: 1, 2, 4 ... 30
 SAID_WITHIN = 5.0  # seconds for another hub to show that it lives
 STANDING_BY = "stands by"
 RECONNECTING = 60.0  # seconds without a connection that are no reason to worry: about every 14 minutes the feed is reconnected
@@ -252,14 +252,15 @@ class Hub:
 
 async def _insist(attempt: Callable[[], Awaitable[T]], stop: asyncio.Event) -> T | None:
     """Try until it succeeds: a network that is away is waited for. None if asked to stop before."""
-    pause = 1.0
+    trouble = Trouble("journal")
     while not stop.is_set():
         try:
-            return await attempt()
+            result = await attempt()
         except Retry as error:
-            log.warning("the journal is waited for", why=str(error), hint=error.hint, seconds=error.after or pause)
-            await unless(stop, error.after or pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+            await unless(stop, trouble.failed(error))
+        else:
+            trouble.over()
+            return result
     return None
 
 

@@ -25,7 +25,6 @@ from syncer.errors import JournalUnavailable, OutcomeUnknown
 from syncer.feed.memory import LIMIT, Memory
 from syncer.feed.position import iso, milliseconds, since
 from syncer.feed.sift import Sift, Unfit
-from syncer.feed.trouble import Trouble
 from syncer.journal import INGEST, POSITION_KEY, Record, Topic, change_record, latest
 from syncer.model import Change, Position
 from syncer.records import (
@@ -40,6 +39,7 @@ from syncer.records import (
 )
 from syncer.tasks import unless
 from syncer.telemetry import FEED_CONNECTED, FEED_EVENTS, FEED_LAG, FEED_QUIET
+from syncer.trouble import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -12,8 +12,8 @@ from aiohttp import web
 
 from syncer.config import FeedSettings
 from syncer.feed import Batch, Feed
-from syncer.feed.trouble import Trouble
 from syncer.model import Position
+from syncer.trouble import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

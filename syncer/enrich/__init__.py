@@ -18,8 +18,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-import structlog
-
 from syncer.budget import Budget, Pace
 from syncer.clock import now_iso
 from syncer.decide import Context
@@ -35,6 +33,7 @@ from syncer.errors import JournalUnavailable, OutcomeUnknown
 from syncer.journal import WHOLE, Record, Topic
 from syncer.progress import PROGRESS_KEY
 from syncer.tasks import unless
+from syncer.trouble import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,11 +45,8 @@ if TYPE_CHECKING:
     from syncer.store import Store
 
 T = TypeVar("T")
-log = structlog.get_logger()
 
-RESTART, RESTART_LIMIT = 1.0, 30.0  # seconds before starting over: 1, 2, 4 ... 30
 KNOWN = "known"  # the store's note that its generation is committed
-LASTED = 60.0  # seconds of work after which it was no use to start over is forgotten
 
 
 class Enrich:
@@ -68,6 +64,7 @@ class Enrich:
         self._pace = Pace(settings.api.requests_per_minute / shard.of, asyncio.get_running_loop().time())
         self._turn = asyncio.Lock()
         self._in_work = InWork(in_work)
+        self._trouble = Trouble("enrich, which starts over")
         self._owner: Owner | None = None
         self._session: Session | None = None
 
@@ -94,17 +91,13 @@ class Enrich:
         await catch_up(self._journal, self._store, partitions, self._work, fresh=await self._work(self._is_fresh))
 
     async def _run(self, stop: asyncio.Event) -> None:
-        pause, now = RESTART, asyncio.get_running_loop().time
         while not stop.is_set():
-            began = now()
             try:
                 self._session = await self._open()
                 await self._session.run(stop)
             except (JournalUnavailable, OutcomeUnknown) as error:
                 self._session = None
-                pause = RESTART if now() - began > LASTED else min(2 * pause, RESTART_LIMIT)
-                log.warning("enrich starts over", why=str(error), hint=error.hint, seconds=error.after or pause)
-                await unless(stop, error.after or pause)
+                await unless(stop, self._trouble.failed(error))
 
     @property
     def working(self) -> bool:
@@ -154,8 +147,13 @@ class Enrich:
             if entry.reason == UNAVAILABLE:
                 outages.take_out(entry.wiki_id, loop.time())
 
+        async def commit(records: Sequence[Record]) -> Sequence[int]:
+            offsets = await owner.append(records)
+            self._trouble.over()
+            return offsets
+
         def append(records: Sequence[Record]) -> Sequence[int]:
-            return asyncio.run_coroutine_threadsafe(owner.append(records), loop).result()
+            return asyncio.run_coroutine_threadsafe(commit(records), loop).result()
 
         context, told = _context(self._settings), self.watch.done
         every = self._journal.partitions

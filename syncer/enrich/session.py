@@ -131,6 +131,8 @@ class Session:
         try:
             await self._see_through(batch)
             queue.answered()
+            if house.budget.failing_since(queue.wiki_id) is not None:
+                log.info("a wiki answers again", wiki=queue.wiki_id)
             house.budget.answered(queue.wiki_id)
             house.outages.answered(queue.wiki_id)
         except Throttled as error:
@@ -161,7 +163,7 @@ class Session:
         known = budget.failing_since(queue.wiki_id)
         until = budget.failed(queue.wiki_id, now, error.after)
         if known is None:
-            log.warning("a wiki does not answer", wiki=queue.wiki_id, why=str(error), seconds=round(until - now, 1))
+            log.info("a wiki does not answer", wiki=queue.wiki_id, why=str(error), seconds=round(until - now, 1))
         outages.failed(queue.wiki_id, error)
         if outages.broken(len(queue), now - (known or now)):
             items = [*batch.pending, *queue.drain()]

@@ -22,10 +22,10 @@ from syncer.feed import answers
 from syncer.feed.decode import STREAMS
 from syncer.feed.position import Cursor, canonical, floor, iso, milliseconds
 from syncer.feed.sse import Cutter, Rejected
-from syncer.feed.trouble import Trouble
 from syncer.feed.vitals import Vitals
 from syncer.model import Position
 from syncer.telemetry import FEED_CONNECTIONS
+from syncer.trouble import Trouble
 
 if TYPE_CHECKING:
     from syncer.config import FeedSettings
@@ -89,8 +89,8 @@ class Feed:
 
     def __init__(self, settings: FeedSettings, user_agent: str) -> None:
         unknown = [stream for stream in settings.streams if canonical(stream) not in STREAMS]
-        if unknown or not settings.streams:
-            raise Misconfigured(f"feed.streams: {unknown or 'empty'}", hint=f"the streams that can be read: {', '.join(STREAMS)}")
+        if unknown:
+            raise Misconfigured(f"feed.streams: {unknown}", hint=f"the streams that can be read: {', '.join(STREAMS)}")
         self.counts = Counts()
         self.quiet: dict[str, float] = {}
         self._settings = settings

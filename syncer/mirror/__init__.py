@@ -26,6 +26,7 @@ from syncer.journal import Topic
 from syncer.model import Kind
 from syncer.store import Divergence
 from syncer.tasks import unless
+from syncer.trouble import Trouble
 from syncer.wire import decode_mutation
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 APPLY_AT_ONCE = 500  # mutations a transaction
-RETRY, RETRY_LIMIT = 1.0, 30.0  # seconds before the journal is tried again: 1, 2, 4 ... 30
 HEAL_EVERY = 10.0  # seconds before the next look for pages to heal, where there was none
 HEAL_AGAIN = 3600.0  # seconds before a text is asked for again that the wiki did not have: others have their turn
 HEAL_AT_ONCE = 50  # revisions: one request
@@ -74,18 +74,16 @@ class Mirror:
     async def run(self, stop: asyncio.Event, until_idle: float | None = None) -> None:
         """Follow the journal. Raises ResumeLost when it is another one, or no longer has what comes next."""
         now = asyncio.get_running_loop().time
-        moved, pause = now(), RETRY
+        moved, trouble = now(), Trouble("journal")
         offsets: dict[int, int] = {}
         while not stop.is_set():
             try:
                 offsets = offsets or await self._start()
                 found = [part for part in offsets if await self._step(part, offsets)]
             except JournalUnavailable as error:
-                log.warning("the journal cannot be read", why=str(error), hint=error.hint, seconds=pause)
-                await unless(stop, pause)
-                pause = min(2 * pause, RETRY_LIMIT)
+                await unless(stop, trouble.failed(error))
                 continue
-            pause = RETRY
+            trouble.over()
             if found or await self._heal_some():
                 moved = now()
             elif until_idle is not None and now() - moved >= until_idle:

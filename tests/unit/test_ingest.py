@@ -14,12 +14,12 @@ from syncer.feed import Batch, Delivered, Scope
 from syncer.feed.event import AsideReason, SkipReason
 from syncer.feed.position import iso
 from syncer.feed.sse import Rejected
-from syncer.feed.trouble import Trouble
 from syncer.ingest import Ingest
 from syncer.journal import Topic
 from syncer.journal.sqlite import SqliteJournal
 from syncer.model import Position
 from syncer.records import MARK_KEY, decode_change, decode_mark, decode_set_aside
+from syncer.trouble import Trouble
 from tests.ingesting import (
     CODFW,
     EQIAD,

@@ -19,12 +19,12 @@ from syncer.demo.server import serve
 from syncer.errors import JournalUnavailable, OutcomeUnknown, Superseded, SyncerError
 from syncer.feed import Feed, Scope
 from syncer.feed.position import iso
-from syncer.feed.trouble import Trouble
 from syncer.ingest import Ingest
 from syncer.journal import POSITION_KEY, Topic, change_record, latest
 from syncer.journal.sqlite import SqliteJournal
 from syncer.model import Change, Position
 from syncer.records import MARK_KEY, decode_change, decode_resume
+from syncer.trouble import Trouble
 from tests.ingesting import (
     CODFW,
     EQIAD,

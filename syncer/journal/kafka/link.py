@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,9 @@ GONE = (kafka.OffsetOutOfRangeError, kafka.NoOffsetForPartitionError)
 NO_TOPIC = (kafka.UnknownTopicOrPartitionError, kafka.InvalidTopicError)
 OLD_BROKER = (kafka.UnsupportedVersionError, kafka.IncompatibleBrokerVersion, kafka.UnrecognizedBrokerVersion)
 FENCED = (kafka.ProducerFenced, kafka.InvalidProducerEpoch)
+
+# It says the same ten times a second while a broker is away; what matters comes as an error, and is said once.
+logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 APPLY = "syncer topics plan shows what is missing, syncer topics apply makes it"
 
