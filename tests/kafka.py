@@ -34,7 +34,11 @@ class Kafka:
         """The admin client."""
         client = AIOKafkaAdminClient(**self._access)
         try:
-            await client.start()
+            async with asyncio.timeout(PATIENCE):
+                await client.start()
+                # A broker that was silent for long is shut out for a moment when it is back, and then there is none to ask.
+                while client._client.cluster.controller is None:
+                    await client._client.force_metadata_update()
             yield client
         finally:
             await client.close()
