@@ -68,10 +68,9 @@ class Kafka:
             try:
                 async with asyncio.timeout(PATIENCE):
                     await client.stop()
-            finally:
-                await (
-                    client.client.close()
-                )  # a stop that was cut short leaves its connections open, and a second one does nothing
+            finally:  # a stop that was cut short leaves its connections open, and a second one does nothing
+                await client.client.close()
+                _hear_out(client)
 
     @asynccontextmanager
     async def consumer(self, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
@@ -112,8 +111,11 @@ class Kafka:
 
 
 def _hear_out(producer: AIOKafkaProducer) -> None:
-    """Take the error of a transaction that nobody waits for any more; else the loop prints it when all else is done."""
-    manager = producer._txn_manager
-    ended = manager and manager.wait_for_transaction_end()
-    if ended is not None and ended.done():
-        ended.exception()
+    """Take the errors that the library keeps for waiters who never come; else the loop prints them when all else is done."""
+    manager, accumulator = producer._txn_manager, producer._message_accumulator
+    kept = [batch._drain_waiter for batches in accumulator._batches.values() for batch in batches]
+    if manager is not None:
+        kept.append(manager.wait_for_transaction_end())
+    for waiter in kept:
+        if waiter is not None and waiter.done():
+            waiter.exception()
