@@ -49,7 +49,7 @@ Seconds = tuple[float, float]
 RECORDED = SHARED / "data/events/raw-recentchange-20210827-kirajano.sse.gz"
 ROUNDS, REPEATS, CHUNK = 10, 5, 64 * 1024
 GOAL = 6.0
-SINCE = "2021-08-27T00:00:00Z"
+SINCE = "2021-08-27T13:20:00Z"
 MAX_BLOCK = FeedSettings().max_block
 SCOPE = Scope(WikiSettings(include=("*",)))
 NAMED = re.compile(rb'"id":"|"new":(?=[1-9])')  # events and revisions: a revision named again would be another case
