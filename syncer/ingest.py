@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -56,6 +57,9 @@ NOTE_EVERY = 5.0  # seconds, where there is only a position to note, and counts
 FULL = 1000  # records: 1000 x 0.4 KB; at 30 changes/s only catching up fills that within COMMIT_EVERY
 MARK_EVERY = 60.0  # seconds
 RETENTION = 7 * 86_400_000  # milliseconds of feed that are sure to be there (PROTOCOL 8)
+SILENCE = (
+    3_600_000  # milliseconds without an event, where canaries come every 15 minutes: the feed begins later than we asked for
+)
 GAPS_KEPT = 100
 DISORDER = 60_000  # milliseconds by which the order of appending may differ from that of the events' times
 TAIL_STEP = 1000  # offsets that are gone back at first
@@ -194,8 +198,10 @@ class _Session:
     def _take(self, batch: Batch) -> None:
         """Judge what came. Without a pause, so that a position never stands without its events."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        if batch.events and (first := min(event.at for event in batch.events)) - self.reached > RETENTION:
-            self._gap(iso(self.reached), iso(first))
+        if batch.events and _now() - self.reached > RETENTION:
+            first = min(event.at for event in batch.events)
+            if first - self.reached > SILENCE:
+                self._gap(iso(self.reached), iso(first))
         self.reached = max((self.reached, *batch.position.timestamps.values()))
         for event in batch.events:
             self._settle(self.sift.judge(event, now))
@@ -203,7 +209,7 @@ class _Session:
             self._settle(self.sift.rejected(block, self.reached, now))
         self.position, self.complete = batch.position, self.feed.feed_time()
         self.memory.forget(batch.position.timestamps, self.complete)
-        FEED_LAG.set(time.time() - self.reached / 1000)
+        FEED_LAG.set((_now() - self.reached) / 1000)
 
     def _settle(self, verdict: Change | SkipReason | Unfit) -> None:
         if isinstance(verdict, Change):
@@ -258,6 +264,11 @@ class _Session:
         return [Record(Topic.CHANGES, partition, MARK_KEY, value) for partition in range(self.journal.partitions)]
 
 
+def _now() -> float:
+    """The time in the feed's unit: milliseconds since the epoch."""
+    return time.time() * 1000
+
+
 async def _recall(journal: Journal, position: Position, memory: Memory) -> int:
     """Remember what the feed will send again from this position, and return the last mark, a timestamp (0 if there is none)."""
     timestamps = position.timestamps
@@ -266,10 +277,11 @@ async def _recall(journal: Journal, position: Position, memory: Memory) -> int:
     mark, back_to = 0, min(timestamps.values()) - memory.rewind - DISORDER
     for partition in range(journal.partitions):
         async for record in _tail(journal, Topic.CHANGES, partition, back_to):
-            if record.key == MARK_KEY:
-                mark = max(mark, milliseconds(decode_mark(record.value)))
-            else:
-                memory.recall(decode_change(record.value), timestamps)
+            with suppress(KeyError, TypeError, ValueError):  # what is no change, and no mark, is for enrich to set aside
+                if record.key == MARK_KEY:
+                    mark = max(mark, milliseconds(decode_mark(record.value)))
+                else:
+                    memory.recall(decode_change(record.value), timestamps)
     async for record in _tail(journal, Topic.SET_ASIDE, journal.partitions, back_to):
         memory.recall_key(record.key, timestamps)
     memory.forget(timestamps, None)

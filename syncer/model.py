@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+MAX_ID = 2**63 - 1  # of a page or a revision: what a database holds, and more than any wiki will ever have
+
+
 class Cause(StrEnum):
     """Why a page is looked at; on the wire as ``cause``. What is done about it is decided by the wiki's answer alone."""
 

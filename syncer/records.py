@@ -6,11 +6,12 @@ What partners read (mutations) is in :mod:`syncer.wire`. Nothing here ever holds
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import orjson
 
-from syncer.model import Cause, Change, Position, Source, Visibility
+from syncer.model import MAX_ID, Cause, Change, Position, Source, Visibility
 
 
 def encode_change(change: Change) -> bytes:
@@ -40,7 +41,7 @@ def encode_change(change: Change) -> bytes:
 def decode_change(value: bytes) -> Change:
     """Read what :func:`encode_change` wrote. Raises KeyError, TypeError or ValueError on anything else."""
     part = orjson.loads(value)
-    return Change(
+    change = Change(
         wiki_id=part["wiki_id"],
         domain=part["domain"],
         cause=Cause(part["cause"]),
@@ -54,10 +55,23 @@ def decode_change(value: bytes) -> Change:
         replay_of=part.get("replay_of"),
         source=Source(part["stream"], part["event_id"], part["event_time"], part["received_at"]),
     )
+    if not all(type(number) is int and 0 < number <= MAX_ID for number in (*change.rev_ids, *change.page_ids)):
+        raise ValueError("an id that is none")
+    if not all(datetime.fromisoformat(when).tzinfo for when in (change.source.event_time, change.source.received_at)):
+        raise ValueError("a time without its zone")
+    return change
 
 
 # Streams of changes that ingest did not append.
 BY_HAND = frozenset({"repair", "replay", "reconcile"})
+
+
+def is_from_feed(value: bytes) -> bool:
+    """Whether ingest has appended a record, be it a change that can be read or not: it says of which stream it is."""
+    try:
+        return orjson.loads(value)["stream"] not in BY_HAND
+    except (KeyError, TypeError, ValueError):
+        return False
 
 
 def replayed(change: Change, event_id: str, at: str) -> Change:

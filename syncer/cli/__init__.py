@@ -157,6 +157,7 @@ def main() -> None:
     """Run the command line, and turn what goes wrong into a message, a hint and an exit code."""
     importlib.import_module("syncer.cli.verbs")  # they register with the app that is defined here
     try:
+        _check_arguments(sys.argv[1:])
         code = app(prog_name="syncer", standalone_mode=False)
         sys.stdout.flush()
     except typer.Exit as error:
@@ -180,6 +181,12 @@ def main() -> None:
         else:
             raise
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _check_arguments(arguments: Sequence[str]) -> None:
+    """A word that is not UTF-8 can be no title, and could not even be printed."""
+    if unfit := [word for word in arguments if any("\ud800" <= character <= "\udfff" for character in word)]:
+        raise typer.BadParameter(f"an argument is not UTF-8: {unfit[0]!a}; see syncer --help")
 
 
 def _misused(error: Any) -> None:

@@ -21,6 +21,7 @@ from syncer.mirror import Mirror
 from syncer.mirror.reading import export as export_pages
 from syncer.mirror.reading import page_line
 from syncer.mirror.reading import verify as verify_pages
+from syncer.model import MAX_ID
 from syncer.store import Store
 from syncer.tasks import stopping, unless, until_stopped
 
@@ -136,7 +137,8 @@ def get(
 ) -> None:
     """Print a page of the mirror."""
     with _reading(options.settings(log_level="warning")) as store:
-        state = store.page_at(wiki, page) or (store.page(wiki, int(page)) if page.isdecimal() else None)
+        is_id = page.isdecimal() and int(page[:20]) <= MAX_ID
+        state = store.page_at(wiki, page) or (store.page(wiki, int(page)) if is_id else None)
         if state is None or not state.live:
             stderr.print(f"[red]error:[/] the mirror has no page {escape(page)} of {escape(wiki)}")
             raise typer.Exit(1)

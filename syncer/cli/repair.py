@@ -13,7 +13,7 @@ from syncer.cli import app, options, print_json, run_async, stdout
 from syncer.clock import now_iso
 from syncer.errors import Misconfigured
 from syncer.journal import change_record, open_journal
-from syncer.model import Cause, Change, Source
+from syncer.model import MAX_ID, Cause, Change, Source
 from syncer.store import Store
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ def _change(store: Store, wiki_id: str, domain: str, page: str) -> Change:
     """Digits are a page id, unless there is a page of that title."""
     now, title = now_iso(), page.replace("_", " ")
     by_id = page.isdecimal() and store.page_at(wiki_id, title) is None
+    if by_id and not 0 < int(page[:20]) <= MAX_ID:
+        raise typer.BadParameter(f"{page[:40]} is no page id")
     return Change(
         wiki_id=wiki_id,
         domain=domain,

@@ -29,6 +29,7 @@ from syncer.records import (
     decode_mark,
     encode_set_aside,
     encode_watermark,
+    is_from_feed,
     replayed,
 )
 from syncer.store import Divergence
@@ -110,11 +111,11 @@ class Settler:
             if not progress.take_in(record.offset):
                 continue
             self._dirty.add(partition)
-            if record.key == MARK_KEY:
-                self._marks[partition].append((record.offset, decode_mark(record.value)))
-                progress.finish(record.offset)
-                continue
             try:
+                if record.key == MARK_KEY:
+                    self._marks[partition].append((record.offset, decode_mark(record.value)))
+                    progress.finish(record.offset)
+                    continue
                 change = decode_change(record.value)
             except (KeyError, TypeError, ValueError) as error:
                 self._set_aside_raw(partition, record, error)
@@ -134,7 +135,9 @@ class Settler:
         entry = SetAside(
             "bad_record", f"offset {record.offset} of changes is no change: {error!r}", self.clock(), None, record.value
         )
-        self.progress[partition].counts.set_aside["bad_record"] += 1
+        counts = self.progress[partition].counts
+        counts.set_aside["bad_record"] += 1
+        counts.by_hand += not is_from_feed(record.value)
         self.progress[partition].finish(record.offset)
         aside = Record(Topic.SET_ASIDE, partition, f"offset:{record.offset}", encode_set_aside(entry))
         self.append([aside, *self._progress_records(partition)])

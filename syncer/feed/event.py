@@ -13,13 +13,12 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from syncer.errors import Unusable
-from syncer.model import Cause, Source, Visibility
+from syncer.model import MAX_ID, Cause, Source, Visibility
 
 Json = dict[str, Any]
 
 NEW_REVISION = frozenset({Cause.EDIT, Cause.CREATE})  # causes of changes that name one revision, the new one
 MAX_TITLE = 512  # characters; MediaWiki's own bound is 255 bytes and a namespace prefix
-MAX_ID = 2**63 - 1
 NO_TITLE = re.compile(r"[\x00-\x1f\x7f#<>\[\]{}|]")  # characters that no title of MediaWiki has
 
 

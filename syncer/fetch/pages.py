@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 from urllib.parse import unquote
 
 from syncer.errors import WikiUnavailable
-from syncer.model import Answer, Licence, Page, Revision, Site, Visibility
+from syncer.model import MAX_ID, Answer, Licence, Page, Revision, Site, Visibility
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -146,7 +146,7 @@ def _page(facts: Json, revisions: dict[int, Revision], bad: set[int]) -> Page | 
 def _revision(entry: Json) -> Revision | None:
     """A revision as far as it may be seen; with a fault if it cannot be read; None if it cannot even be told which it is."""
     rev_id = entry.get("revid")
-    if not _is_number(rev_id) or rev_id <= 0:
+    if not _is_number(rev_id) or not 0 < rev_id <= MAX_ID:
         return None
     shown = _shown(entry)
     try:
@@ -222,7 +222,7 @@ def _is_number(value: object) -> TypeGuard[int]:
 
 
 def _number(value: object, least: int = 0) -> int:
-    if not _is_number(value) or value < least:
+    if not _is_number(value) or not least <= value <= MAX_ID:
         raise ValueError
     return value
 

@@ -71,6 +71,7 @@ def test_the_verbs_are_those_of_the_design(run: Run) -> None:
         (["journal", "read"], "TOPIC"),
         (["journal", "read", "mutation"], "mutation"),
         (["repair", "enwiki"], "PAGES"),
+        (["repair", "enwiki", "\udcff"], "UTF-8"),
         (["--set", "feed.rewind", "status"], "KEY=VALUE"),
         (["--log-level", "loud", "status"], "loud"),
         (["run", "--until-idle", "soon"], "--until-idle"),

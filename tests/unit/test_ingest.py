@@ -214,18 +214,25 @@ async def test_a_first_start_with_since_is_none(journal: SqliteJournal) -> None:
     assert (await resume(journal)).gaps == ()
 
 
-async def test_a_feed_that_goes_on_for_weeks_has_no_gap(journal: SqliteJournal) -> None:
-    await ingested(journal, *(batch(event(day, at=T0 + day * 86_400_000)) for day in range(0, 60, 5)))
+async def test_a_feed_that_goes_on_for_weeks_has_no_gap(journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch) -> None:
+    for day in range(0, 60, 5):
+        monkeypatch.setattr(module, "_now", lambda at=T0 + day * 86_400_000: at)
+        await ingested(journal, batch(event(day, at=T0 + day * 86_400_000)))
     assert (await resume(journal)).gaps == ()
 
 
-async def test_a_position_older_than_the_feed_keeps_is_a_known_gap(journal: SqliteJournal) -> None:
-    week, hour = module.RETENTION, 3_600_000
+@pytest.mark.parametrize("lost", [3_600_001, module.RETENTION, 3 * module.RETENTION])
+async def test_a_position_older_than_the_feed_keeps_is_a_known_gap(
+    journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch, lost: int
+) -> None:
+    """What was lost is what is older than the feed keeps: an hour of it, or weeks."""
+    monkeypatch.setattr(module, "_now", lambda: T0 + module.RETENTION + lost)
     await ingested(journal, batch(event(1)))
-    await ingested(journal, batch(event(2, at=T0 + week - hour)))
+    await ingested(journal, batch(event(2, at=T0 + module.SILENCE)))
     assert (await resume(journal)).gaps == ()
-    await ingested(journal, batch(event(4, at=T0 + 2 * week + hour), event(3, at=T0 + 2 * week)))
-    assert (await resume(journal)).gaps == ((iso(T0 + week - hour), iso(T0 + 2 * week)),)
+    first = T0 + module.SILENCE + lost
+    await ingested(journal, batch(event(4, at=first + 9), event(3, at=first)))
+    assert (await resume(journal)).gaps == ((iso(T0 + module.SILENCE), iso(first)),)
 
 
 # -- status ----------------------------------------------------------------------------------------------------------------

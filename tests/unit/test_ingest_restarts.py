@@ -20,7 +20,7 @@ from syncer.errors import JournalUnavailable, OutcomeUnknown, Superseded, Syncer
 from syncer.feed import Feed, Scope
 from syncer.feed.position import iso
 from syncer.ingest import Ingest
-from syncer.journal import POSITION_KEY, Topic, change_record, latest
+from syncer.journal import POSITION_KEY, Record, Topic, change_record, latest
 from syncer.journal.sqlite import SqliteJournal
 from syncer.model import Change, Position
 from syncer.records import MARK_KEY, decode_change, decode_resume
@@ -75,6 +75,15 @@ async def test_a_restart_goes_on_from_the_committed_position_and_knows_what_come
     assert len(await records(journal, Topic.SET_ASIDE)) == 1
     told = await resume(journal)
     assert (sum(told.appended.values()), told.skipped, told.set_aside) == (3, {"duplicate": 3}, {"bad_event": 1})
+
+
+@pytest.mark.parametrize("value", [b"garbage", b"{}", b'{"cause":"of a later version"}'])
+async def test_a_record_that_is_no_change_does_not_stop_a_restart(journal: SqliteJournal, value: bytes) -> None:
+    await ingested(journal, batch(event(1)))
+    await journal.append(Record(Topic.CHANGES, 0, "enwiki:x", value))
+    await journal.append(Record(Topic.CHANGES, 0, MARK_KEY, value))
+    await ingested(journal, batch(event(1), event(2)))
+    assert (await resume(journal)).total == 2
 
 
 async def test_what_comes_again_is_known_from_far_back_where_there_is_much(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from enum import StrEnum
 from typing import Any
 
@@ -30,7 +31,8 @@ from syncer.records import (
 
 NAMES = st.text(min_size=1, max_size=8)
 IDS = st.lists(st.integers(1, 2**40), max_size=3).map(tuple)
-SOURCES = st.builds(Source, NAMES, NAMES, NAMES, NAMES)
+TIMES = st.datetimes(timezones=st.just(UTC)).map(lambda when: when.isoformat())
+SOURCES = st.builds(Source, NAMES, NAMES, TIMES, TIMES)
 SEEN = st.builds(Visibility, st.booleans(), st.booleans(), st.booleans())
 CHANGES = st.builds(
     Change,
@@ -69,7 +71,10 @@ def test_a_change_says_nothing_that_is_empty() -> None:
 @pytest.mark.parametrize(
     "value",
     [b"", b"null", b"[]", b"7", b"{}", b'"wiki_id"', b"\xff", encode_change(CHANGE).replace(b'"edit"', b'"sneeze"'),
-     encode_change(CHANGE).replace(b'"wiki_id"', b'"wiki"'), encode_change(CHANGE).replace(b"[7]", b"7")],
+     encode_change(CHANGE).replace(b'"wiki_id"', b'"wiki"'), encode_change(CHANGE).replace(b"[7]", b"7"),
+     *(encode_change(CHANGE).replace(b"[7]", b"[%d]" % number) for number in (0, -1, 2**63, 2**64, 10**30)),
+     encode_change(CHANGE).replace(b"[7]", b"[7.0]"), encode_change(CHANGE).replace(b"2026-11-02T09:59:58Z", b"not a time"),
+     encode_change(CHANGE).replace(b"2026-11-02T09:59:59Z", b"2026-11-02T09:59:59")],
 )  # fmt: skip
 def test_what_is_no_change_is_an_error_that_the_reader_expects(value: bytes) -> None:
     with pytest.raises((KeyError, TypeError, ValueError)):

@@ -224,7 +224,9 @@ def stored(desk: Desk, key: str, value: bytes) -> Stored:
     return Stored(desk.appended - 1, key, value, {}, START)
 
 
-@pytest.mark.parametrize("value", [b"", b"{", b"[]", b'{"wiki_id": "enwiki"}', b'{"wiki_id": 1, "domain": "x", "cause": "no"}'])
+@pytest.mark.parametrize(
+    "value", [b"", b"{", b"[]", b'{"wiki_id": "enwiki"}', b'{"cause": "no", "stream": "mediawiki.recentchange"}']
+)
 def test_a_record_that_is_no_change_is_set_aside_with_the_progress(desk: Desk, value: bytes) -> None:
     assert desk.settler.take_in(0, [stored(desk, "enwiki:A", value)], 0.0) == []
     (entry,) = of(desk, Topic.SET_ASIDE)
@@ -233,7 +235,9 @@ def test_a_record_that_is_no_change_is_set_aside_with_the_progress(desk: Desk, v
         "bad_record",
         value,
     )
-    assert progress(desk).counts.set_aside == {"bad_record": 1}
+    counts = progress(desk).counts
+    assert counts.set_aside == {"bad_record": 1}
+    assert counts.by_hand == (b'"stream"' not in value)  # the feed's are counted where they were appended
     assert desk.progress.unfinished == 0
     assert not +desk.progress.open_set_asides  # there is nothing to replay
 
