@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from syncer.journal import POSITION_KEY, Topic, latest
 from syncer.model import Position
 from syncer.progress import PROGRESS_KEY, Counts, Progress
-from syncer.records import BY_HAND, MARK_KEY, Resume, decode_change, decode_resume, decode_set_aside
+from syncer.records import MARK_KEY, Resume, decode_resume, decode_set_aside, is_from_feed
 
 if TYPE_CHECKING:
     from syncer.journal import Journal, Stored
@@ -87,19 +87,18 @@ async def _queued(journal: Journal, partition: int, progress: Progress) -> tuple
 
 
 def _by_hand(record: Stored) -> bool:
-    try:
-        return decode_change(record.value).source.stream in BY_HAND
-    except (KeyError, TypeError, ValueError):
-        return False  # no change at all: enrich will set it aside
+    return not is_from_feed(record.value)
 
 
 async def set_asides(journal: Journal, *, closed: bool = False) -> list[dict[str, Any]]:
     """What stands set aside, oldest first; with ``closed``, what was handled since as well."""
     entries: dict[tuple[int, str], dict[str, Any]] = {}
-    for partition in range(journal.partitions + 1):
+    for partition in (journal.partitions, *range(journal.partitions)):  # what ingest set aside is closed in its wiki's partition
         offset, end = await journal.bounds(Topic.SET_ASIDE, partition)
         while offset < end:
             records = await journal.read(Topic.SET_ASIDE, partition, offset)
+            if not records:
+                break  # what is left up to the end is no record
             for record in records:
                 entry, key = decode_set_aside(record.value), (partition, record.key)
                 if entry.closed_by is None:
@@ -109,9 +108,11 @@ async def set_asides(journal: Journal, *, closed: bool = False) -> list[dict[str
                         "wiki_id": change.wiki_id if change else None, "titles": list(change.titles) if change else [],
                         "rev_ids": list(change.rev_ids) if change else [], "closed_by": None, "change": change,
                     }  # fmt: skip
-                elif closed and key in entries:
-                    entries[key]["closed_by"] = entry.closed_by
-                else:
-                    entries.pop(key, None)
+                    continue
+                for place in (key, (journal.partitions, record.key)):
+                    if closed and place in entries:
+                        entries[place]["closed_by"] = entry.closed_by
+                    else:
+                        entries.pop(place, None)
             offset = records[-1].offset + 1
     return sorted(entries.values(), key=lambda entry: str(entry["at"]))

@@ -68,7 +68,7 @@ async def _follow(settings: Settings, until_idle: float | None, *, json: bool) -
         tally = follower.tally
         done = {
             "applied": dict(tally.applied), "left_alone": tally.left_alone, "diverged": dict(tally.diverged),
-            "healed": tally.healed, "pages_diverged": len(store.diverged()),
+            "healed": follower.healing.healed, "pages_diverged": len(store.diverged()),
         }  # fmt: skip
         print_json(done) if json else log.info("the mirror stops", **done)
 

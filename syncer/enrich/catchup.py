@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import structlog
 
 from syncer.errors import ResumeLost
-from syncer.journal import Topic, latest
+from syncer.journal import Topic, latest, partition_of
 from syncer.progress import PROGRESS_KEY, Progress
 from syncer.records import decode_set_aside
 from syncer.store import Divergence
@@ -87,7 +87,7 @@ def _fold(store: Store, partition: int, records: Sequence[Stored]) -> None:
 
 
 class Open(NamedTuple):
-    """Something that stands set aside: the offset of its newest entry, the wiki it is of, the reason."""
+    """Something that stands set aside: the offset of its newest entry (-1: ingest's), the wiki it is of, the reason."""
 
     offset: int
     wiki_id: str
@@ -95,8 +95,13 @@ class Open(NamedTuple):
 
 
 async def open_set_asides(journal: Journal, partition: int) -> dict[str, Open]:
-    """What was set aside in a partition and not closed since, by key."""
+    """What was set aside of a partition's wikis and not closed since, by key. What ingest sets aside is closed here, too."""
     entries: dict[str, Open] = {}
+    async for records in _set_asides(journal, journal.partitions):
+        for record in records:
+            entry = decode_set_aside(record.value)
+            if entry.change and partition_of(entry.change.wiki_id, journal.partitions) == partition:
+                entries[record.key] = Open(-1, entry.change.wiki_id, entry.reason)
     async for records in _set_asides(journal, partition):
         for record in records:
             entry = decode_set_aside(record.value)

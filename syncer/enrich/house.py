@@ -87,12 +87,15 @@ class House:
 
     async def _retain(self) -> None:
         """Keep the journal within its bounds, and learn what gaps the feed has."""
-        removed = await self.journal.retain()
+        removed = await self.journal.retain(await self.work(self.settler.unfinished))
         if removed:
             log.info("the journal was cut to its retention", records=removed)
         for partition in range(self.journal.partitions):
             start, _ = await self.journal.bounds(Topic.MUTATIONS, partition)
             await self.work(partial(self.settler.store.forget, partition, start))
+        for partition in self.settler.progress:
+            entries = await open_set_asides(self.journal, partition)
+            await self.work(partial(self.settler.note_open, partition, {key: entry.wiki_id for key, entry in entries.items()}))
         resume = (await latest(self.journal, Topic.POSITIONS, 0)).get(POSITION_KEY)
         if resume:
             self.settler.gaps = decode_resume(resume.value).gaps

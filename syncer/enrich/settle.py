@@ -36,7 +36,7 @@ from syncer.store import Divergence
 from syncer.wire import encode_mutation, headers_of, key_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from syncer.journal import Stored
     from syncer.model import Change, Mutation, Site
@@ -82,6 +82,7 @@ class Settler:
     partitions: int
     gaps: tuple[tuple[str | None, str], ...] = ()
     recent: Recent = field(init=False)
+    _closed: set[str] = field(default_factory=set)  # what was closed since the start: by hand, so not much
     _dirty: set[int] = field(default_factory=set)
     _closing: dict[int, list[Record]] = field(default_factory=dict)
     _marks: dict[int, list[tuple[int, str]]] = field(default_factory=dict)
@@ -259,6 +260,11 @@ class Settler:
         for partition in sorted(self._dirty):
             self.append(self._progress_records(partition))
 
+    def unfinished(self) -> dict[int, int]:
+        """From which offset on changes are not finished, by partition, as it is committed."""
+        self.flush()
+        return {partition: progress.lowest_unfinished for partition, progress in self.progress.items()}
+
     # -- records -----------------------------------------------------------------------------------------------------
 
     def _aside_record(self, item: Item, aside: Aside) -> Record:
@@ -310,6 +316,16 @@ class Settler:
         progress.finish(item.offset)
         self._dirty.add(item.partition)
 
+    def note_open(self, partition: int, entries: Mapping[str, str]) -> None:
+        """Take note of what was read to stand set aside, by key, with the wiki: ingest sets things aside, too."""
+        count, keys = self.progress[partition].open_set_asides, self.open[partition]
+        for key, wiki_id in entries.items():
+            if wiki_id and key not in keys and key not in self._closed:
+                keys[key] = wiki_id
+                count[wiki_id] += 1
+                self._wikis[partition].add(wiki_id)
+                self._dirty.add(partition)
+
     def _open_or_close(self, item: Item, *, opened: bool) -> None:
         """Keep account of what stands set aside. A replay that fails leaves open what it was to close; one may come twice."""
         change, keys = item.change, self.open[item.partition]
@@ -323,6 +339,7 @@ class Settler:
             record = Record(Topic.SET_ASIDE, item.partition, change.replay_of, encode_set_aside(entry), headers)
             self._closing.setdefault(item.partition, []).append(record)
             count[change.wiki_id] -= keys.pop(change.replay_of, None) is not None
+            self._closed.add(change.replay_of)
 
 
 def _key(change: Change) -> str:

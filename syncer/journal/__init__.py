@@ -179,8 +179,11 @@ class Journal(Protocol):
     async def wait(self, timeout: float) -> None:
         """Return when something may have been appended, by whomever, or after ``timeout`` seconds."""
 
-    async def retain(self) -> int:
-        """Remove what is older or more than the settings allow, and say how many records; 0 where the journal does it itself."""
+    async def retain(self, unfinished: Mapping[int, int]) -> int:
+        """Remove what is older or more than the settings allow, and say how many records; 0 where the journal does it itself.
+
+        ``unfinished``: by partition, the offset from which on changes have no outcome yet. Those stay, however old.
+        """
 
     async def close(self) -> None:
         """Give up what was owned and let go of every resource."""

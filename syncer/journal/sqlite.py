@@ -24,7 +24,7 @@ from syncer.errors import Misconfigured, Missing, ResumeLost, Superseded
 from syncer.journal import COMPACTED, Record, Stored, Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from syncer.config import JournalSettings, Retention
 
@@ -221,23 +221,23 @@ class SqliteJournal:
             except TimeoutError:
                 continue
 
-    async def retain(self) -> int:
-        """Remove what is older or more than ``journal.retention`` allows, give the space back, and say how much was removed."""
-        removed = 0
-        for topic, days, most in (
-            (Topic.CHANGES, self._retention.changes_days, self._retention.changes_bytes),
-            (Topic.MUTATIONS, self._retention.mutations_days, self._retention.mutations_bytes),
-            (Topic.SET_ASIDE, self._retention.set_aside_days, self._retention.set_aside_bytes),
+    async def retain(self, unfinished: Mapping[int, int]) -> int:
+        """See :meth:`Journal.retain`; the space is given back, too."""
+        removed, nothing = 0, dict[int, int]()
+        for topic, days, most, kept in (
+            (Topic.CHANGES, self._retention.changes_days, self._retention.changes_bytes, unfinished),
+            (Topic.MUTATIONS, self._retention.mutations_days, self._retention.mutations_bytes, nothing),
+            (Topic.SET_ASIDE, self._retention.set_aside_days, self._retention.set_aside_bytes, nothing),
         ):
-            trim = partial(self._trim, topic, time.time() - days * DAY, most)
+            trim = partial(self._trim, topic, time.time() - days * DAY, most, kept)
             while count := await self._write(trim):
                 removed += count
         while await self._write(self._give_back):
             pass
         return removed
 
-    def _trim(self, topic: Topic, before: float, most: int) -> int:
-        """Remove the oldest records, a bounded number, that are too old or too much."""
+    def _trim(self, topic: Topic, before: float, most: int, kept: Mapping[int, int]) -> int:
+        """Remove the oldest records, a bounded number, that are too old or too much; none from those on that are to be kept."""
         db = self._writer
         with sqlite.transaction(db):
             row = db.execute("SELECT bytes FROM used WHERE topic = ?", (topic,)).fetchone()
@@ -246,7 +246,7 @@ class SqliteJournal:
             freed = last = count = 0
             floors: dict[int, int] = {}
             for offset, part, size, appended_at in db.execute(query, (TRIM_AT_ONCE,)):
-                if appended_at >= before and freed >= excess:
+                if (appended_at >= before and freed >= excess) or offset >= kept.get(part, offset + 1):
                     break
                 freed, last, count = freed + size, offset, count + 1
                 floors[part] = offset + 1

@@ -189,7 +189,7 @@ def test_a_store_that_is_lost_is_made_again(
             if cut:
                 kept = rig.journal._retention
                 rig.journal._retention = kept.model_copy(update={"mutations_bytes": 10_000})
-                assert await rig.journal.retain()
+                assert await rig.journal.retain({})
                 rig.journal._retention = kept
         async with rig.running():
             await live(rig, work, scenario, 60)

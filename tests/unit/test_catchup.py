@@ -58,7 +58,7 @@ async def test_without_progress_it_begins_where_the_changes_do(journal: SqliteJo
     for _ in range(3):
         await journal.append(change_record(change(Cause.EDIT, "A", rev=1), 2))
     journal._retention = journal._retention.model_copy(update={"changes_bytes": 1})
-    await journal.retain()
+    await journal.retain({})
     starts = {partition: (await journal.bounds(Topic.CHANGES, partition))[0] for partition in range(2)}
     made, _ = await load_progress(journal, range(2), fresh=True)
     assert {partition: each.read_to for partition, each in made.items()} == starts

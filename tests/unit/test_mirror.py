@@ -9,28 +9,23 @@ import orjson
 import pytest
 
 from syncer import mirror
-from syncer.config import JournalSettings, MirrorSettings, Retention
-from syncer.errors import JournalUnavailable, Misconfigured, ResumeLost, WikiUnavailable
-from syncer.journal import Record, Topic, partition_of
-from syncer.journal.sqlite import SqliteJournal
+from syncer.config import MirrorSettings
+from syncer.errors import JournalUnavailable, Misconfigured, ResumeLost
+from syncer.journal import Topic, partition_of
 from syncer.mirror import Mirror
 from syncer.mirror.reading import Fault, export, page_line, verify
 from syncer.model import PageFacts, Prior, Redacted, Visibility
 from syncer.store import Store
 from syncer.trouble import MOST
-from syncer.wire import encode_mutation, headers_of, key_of
+from tests.following import PARTITIONS, diverging, follow, opened, publish, record, virtually
 from tests.mutations import Pages, moved, sha1
-from tests.virtual import run as run_virtually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-    from syncer.mirror import Healer
-    from syncer.model import Mutation
+    from syncer.journal.sqlite import SqliteJournal
     from tests.virtual import Clock
-
-PARTITIONS = 3
 
 
 @pytest.fixture
@@ -38,10 +33,6 @@ async def journal(tmp_path: Path) -> AsyncIterator[SqliteJournal]:
     made = opened(tmp_path)
     yield made
     await made.close()
-
-
-def opened(folder: Path, **retention: Any) -> SqliteJournal:
-    return SqliteJournal(folder / "journal.db", JournalSettings(partitions=PARTITIONS, retention=Retention(**retention)))
 
 
 @pytest.fixture
@@ -54,24 +45,6 @@ def store(tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture
 def pages() -> Pages:
     return Pages()
-
-
-def record(mutation: Mutation) -> Record:
-    partition = partition_of(mutation.wiki_id, PARTITIONS)
-    return Record(Topic.MUTATIONS, partition, key_of(mutation), encode_mutation(mutation), headers_of(mutation))
-
-
-async def publish(journal: SqliteJournal, *mutations: Mutation) -> None:
-    await journal.commit([record(mutation) for mutation in mutations])
-
-
-async def follow(
-    journal: SqliteJournal, store: Store, heal: Healer | None = None, *, idle: float = 0.02, **settings: Any
-) -> Mirror:
-    follower = Mirror(journal, store, MirrorSettings(**settings), heal)
-    await follower.run(asyncio.Event(), idle)
-    follower._thread.shutdown()
-    return follower
 
 
 def titles(store: Store) -> list[str | None]:
@@ -178,23 +151,7 @@ async def test_a_page_leaves_the_scope_and_comes_back(journal: SqliteJournal, st
     assert not store.diverged()
 
 
-# -- divergence and healing -------------------------------------------------------------------------------------------
-
-
-async def diverging(journal: SqliteJournal, pages: Pages, *page_ids: int) -> None:
-    """Publish pages whose first mutations a new mirror does not get to see."""
-    for page_id in page_ids:
-        pages.snapshot(page_id, f"P{page_id}", b"one of %d" % page_id)
-        await publish(journal, pages.patch(page_id, f"P{page_id}", b"two of %d" % page_id))
-
-
-def healer(texts: dict[int, bytes], asked: list[list[int]] | None = None) -> Healer:
-    async def heal(_wiki_id: str, _domain: str, rev_ids: Sequence[int]) -> dict[int, bytes]:
-        if asked is not None:
-            asked.append(list(rev_ids))
-        return {rev_id: texts[rev_id] for rev_id in rev_ids if rev_id in texts}
-
-    return heal
+# -- divergence -------------------------------------------------------------------------------------------------------
 
 
 async def test_what_does_not_fit_is_recorded_and_never_guessed(journal: SqliteJournal, store: Store, pages: Pages) -> None:
@@ -226,59 +183,6 @@ async def test_a_text_that_went_wrong_in_the_store_is_noticed(journal: SqliteJou
     assert store.text("testwiki", 1) is None
 
 
-async def test_it_is_healed_from_where_it_is_asked_to(journal: SqliteJournal, store: Store, pages: Pages) -> None:
-    await diverging(journal, pages, 1, 2)
-    revs = {page_id: pages.revisions[page_id].rev_id for page_id in (1, 2)}
-    follower = await follow(journal, store, healer({revs[1]: b"two of 1", revs[2]: b"another text"}))
-    assert follower.tally.healed == 1
-    assert store.diverged() == [("testwiki", 2, "unknown page")]
-    assert [(page["title"], page["text"]) for page in export(store)] == [("P1", "two of 1"), ("P2", None)]
-    await publish(journal, pages.patch(1, "P1", b"three"))
-    assert (await follow(journal, store)).tally.diverged == {}
-
-
-async def test_what_cannot_be_healed_does_not_stand_in_the_way(
-    journal: SqliteJournal, store: Store, pages: Pages, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(mirror, "HEAL_AT_ONCE", 5)
-    await diverging(journal, pages, *range(1, 13))
-    good = {pages.revisions[page_id].rev_id: b"two of %d" % page_id for page_id in (11, 12)}
-    asked: list[list[int]] = []
-    await follow(journal, store, healer(good, asked))
-    assert len(store.diverged()) == 10
-    assert [len(rev_ids) for rev_ids in asked] == [5, 5, 2]  # and then not again, for an hour
-
-
-async def test_everything_that_can_be_healed_is_before_it_ends(
-    journal: SqliteJournal, store: Store, pages: Pages, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(mirror, "HEAL_AT_ONCE", 2)
-    await diverging(journal, pages, *range(1, 10))
-    follower = await follow(journal, store, healer({rev.rev_id: b"two of %d" % n for n, rev in pages.revisions.items()}))
-    assert follower.tally.healed == 9
-    assert not store.diverged()
-
-
-async def test_a_wiki_that_cannot_be_asked_is_asked_later(journal: SqliteJournal, store: Store, pages: Pages) -> None:
-    await diverging(journal, pages, 1)
-
-    async def away(_wiki_id: str, _domain: str, _rev_ids: Sequence[int]) -> dict[int, bytes]:
-        raise WikiUnavailable("testwiki: status 503")
-
-    follower = await follow(journal, store, away)
-    assert not follower._tried
-    assert len(store.diverged()) == 1
-
-
-async def test_what_is_hidden_is_not_asked_for(journal: SqliteJournal, store: Store, pages: Pages) -> None:
-    pages.snapshot(1, "A", b"one")
-    await publish(journal, pages.snapshot(1, "A", None, gap=False))
-    asked: list[list[int]] = []
-    await follow(journal, store, healer({}, asked))
-    assert store.diverged()
-    assert not asked
-
-
 # -- the journal it belongs to ----------------------------------------------------------------------------------------
 
 
@@ -305,7 +209,7 @@ async def test_a_journal_put_back_to_an_earlier_state_is_refused(journal: Sqlite
 async def cut(journal: SqliteJournal) -> None:
     kept = journal._retention
     journal._retention = kept.model_copy(update={"mutations_bytes": 1})
-    await journal.retain()
+    await journal.retain({})
     journal._retention = kept
 
 
@@ -372,20 +276,6 @@ async def test_so_does_a_kind_it_does_not_know(journal: SqliteJournal, store: St
 
 
 # -- waiting ----------------------------------------------------------------------------------------------------------
-
-
-def virtually(
-    monkeypatch: pytest.MonkeyPatch, folder: Path, work: Callable[[SqliteJournal, Store, Clock], Coroutine[Any, Any, None]]
-) -> None:
-    async def main(clock: Clock) -> None:
-        journal, store = opened(folder), Store(folder / "virtual.db")
-        try:
-            await work(journal, store, clock)
-        finally:
-            store.close()
-            await journal.close()
-
-    run_virtually(monkeypatch, main)
 
 
 def test_it_ends_when_nothing_came_for_so_long(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pages: Pages) -> None:

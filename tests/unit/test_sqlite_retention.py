@@ -54,6 +54,17 @@ def mutation(key: str, partition: int = 0, size: int = 100) -> Record:
     return Record(Topic.MUTATIONS, partition, key, random.Random(key).randbytes(size))
 
 
+async def test_a_change_without_an_outcome_stays_however_old(opening: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = await opening(changes_days=1)
+    offsets = [await journal.append(Record(Topic.CHANGES, number % 2, str(number), b"{}")) for number in range(10)]
+    late = time.time() + 3 * DAY
+    monkeypatch.setattr("time.time", lambda: late)
+    assert await journal.retain({0: offsets[4], 1: offsets[7]}) == 4  # what is finished behind it waits its turn
+    assert await keys(journal, Topic.CHANGES, 0) == ["4", "6", "8"]
+    assert await keys(journal, Topic.CHANGES, 1) == ["5", "7", "9"]
+    assert await journal.retain({0: offsets[9] + 1, 1: offsets[9] + 1}) == 6
+
+
 async def keys(journal: SqliteJournal, topic: Topic = Topic.MUTATIONS, partition: int = 0) -> list[str]:
     start, _ = await journal.bounds(topic, partition)
     return [record.key for record in await journal.read(topic, partition, start, limit=100_000)]
@@ -75,7 +86,7 @@ async def test_nothing_is_cut_that_the_settings_allow(opening: Open) -> None:
     journal = await opening()
     for topic in Topic:
         await journal.append(Record(topic, 0, "a", b"{}"))
-    assert await journal.retain() == 0
+    assert await journal.retain({}) == 0
     for topic in Topic:
         assert await keys(journal, topic) == ["a"]
 
@@ -85,7 +96,7 @@ async def test_retention_by_size_keeps_the_newest_and_gives_the_space_back(openi
     owner = await journal.own("owner")
     for number in range(60):
         await owner.append([mutation(f"{number}/{part}", part, 50 * KB) for part in range(3)])
-    assert await journal.retain() == 170
+    assert await journal.retain({}) == 170
     assert [await keys(journal, partition=part) for part in range(3)] == [
         [f"{number}/{part}" for number in range(60 - count, 60)] for part, count in ((0, 3), (1, 3), (2, 4))
     ]
@@ -98,10 +109,10 @@ async def test_retention_by_size_keeps_the_newest_and_gives_the_space_back(openi
         with pytest.raises(ResumeLost, match="retention") as caught:
             await journal.read(Topic.MUTATIONS, part, start - 1)
         assert caught.value.exit_code == 3
-    assert await journal.retain() == 0
+    assert await journal.retain({}) == 0
     await journal.close()
     again = await opening(mutations_bytes=499 * KB)
-    assert await again.retain() == 1  # what is used is counted on over a restart
+    assert await again.retain({}) == 1  # what is used is counted on over a restart
     offset = await again.append(mutation("new", 1))
     assert await keys(again, partition=1) == ["57/1", "58/1", "59/1", "new"]
     assert offset > records[-1].offset
@@ -110,7 +121,7 @@ async def test_retention_by_size_keeps_the_newest_and_gives_the_space_back(openi
 async def test_an_emptied_partition_goes_on_where_it_was(opening: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = await opening(mutations_bytes=1)
     last = [await journal.append(mutation(str(number))) for number in range(5)][-1]
-    assert await journal.retain() == 5
+    assert await journal.retain({}) == 5
     assert await journal.bounds(Topic.MUTATIONS, 0) == (last + 1, last + 1)
     assert await journal.read(Topic.MUTATIONS, 0, last + 1) == []
     for lost in (last, last + 2):
@@ -131,7 +142,7 @@ async def test_retention_by_age_cuts_what_is_older_and_every_topic_by_its_own_se
         for topic in topics:
             await journal.append(Record(topic, 0, f"{days}", b"{}"))
     monkeypatch.setattr(time, "time", lambda: now)
-    assert await journal.retain() == 6
+    assert await journal.retain({}) == 6
     ages = ["3.5", "2.5", "1.5", "0.5"]
     assert {topic: await keys(journal, topic) for topic in topics} == {
         Topic.CHANGES: ages[3:],
@@ -149,7 +160,7 @@ async def test_cutting_much_lets_others_write_in_between(opening: Open, monkeypa
     journal = await opening(mutations_bytes=1)
     owner = await journal.own("owner")
     await owner.append([mutation(str(number), size=20 * KB) for number in range(120)])
-    cutting = asyncio.ensure_future(journal.retain())
+    cutting = asyncio.ensure_future(journal.retain({}))
     written = 0
     while not cutting.done():
         await owner.append([Record(Topic.CHANGES, 0, str(written), b"{}")])

@@ -212,7 +212,7 @@ class KafkaJournal:
             except TimeoutError:
                 continue
 
-    async def retain(self) -> int:
+    async def retain(self, unfinished: Mapping[int, int]) -> int:  # noqa: ARG002 - the brokers ask nobody
         """Nothing: the brokers do that."""
         return 0
 
