@@ -40,7 +40,7 @@ async def _repair(settings: Settings, wiki: str, domain: str | None, pages: Sequ
     try:
         path = sqlite.existing(settings.store.path, "store.path", "syncer run")
         with closing(Store(path, settings.store.max_bytes)) as store:
-            wiki_id, domain = (wiki, domain) if domain else _known(store, wiki)
+            wiki_id, domain = _known(store, wiki, domain)
             changes = [_change(store, wiki_id, domain, page) for page in pages]
         for change in changes:
             await journal.append(change_record(change, journal.partitions))
@@ -49,11 +49,15 @@ async def _repair(settings: Settings, wiki: str, domain: str | None, pages: Sequ
     return len(changes)
 
 
-def _known(store: Store, wiki: str) -> tuple[str, str]:
-    """The wiki's id and domain, from the hub's store."""
+def _known(store: Store, wiki: str, said: str | None) -> tuple[str, str]:
+    """The wiki's id and domain, from the hub's store; as they are said only of a wiki that it does not know."""
     for wiki_id, domain in store.wikis().items():
-        if wiki in {wiki_id, domain}:
+        if wiki in {wiki_id, domain} and said in {None, domain}:
             return wiki_id, domain
+        if wiki == wiki_id or said == domain:
+            raise Misconfigured(f"{wiki_id} is at {domain}", hint=f"syncer repair {wiki_id} PAGE...")
+    if said:
+        return wiki, said
     raise Misconfigured(f"the hub has published nothing of {wiki} yet", hint=f"syncer repair {wiki} PAGE... --domain DOMAIN")
 
 

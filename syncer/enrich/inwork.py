@@ -6,6 +6,7 @@ machine, so it is never synced: it costs some microseconds a batch.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
@@ -44,15 +45,24 @@ class InWork:
         keys = [(item.partition, item.offset) for item in items]
         self._now.update((key, self._deaths.get(key, 0)) for key in keys)
         self._write()
-        yield
+        try:
+            yield
+        except (Exception, asyncio.CancelledError):  # an error is no death
+            self._settled(keys)
+            raise
+        for key in keys:
+            self._deaths.pop(key, None)
+        self._settled(keys)
+
+    def _settled(self, keys: Iterable[tuple[int, int]]) -> None:
         for key in keys:
             self._now.pop(key, None)
-            self._deaths.pop(key, None)
         self._write()
 
     def _write(self) -> None:
         """State what is in work, and the suspects that have not had their turn yet, one death less than at the next start."""
         waiting = [(*key, deaths - 1) for key, deaths in self._deaths.items() if key not in self._now]
         new = self._path.with_suffix(".new")
-        new.write_bytes(orjson.dumps([*((*key, deaths) for key, deaths in self._now.items()), *waiting]))
-        new.replace(self._path)
+        with contextlib.suppress(OSError):  # a disk that is full is the journal's to tell
+            new.write_bytes(orjson.dumps([*((*key, deaths) for key, deaths in self._now.items()), *waiting]))
+            new.replace(self._path)

@@ -72,7 +72,8 @@ class Store:
 
     def remember(self, name: str, value: str) -> None:
         """Keep a fact about the store itself."""
-        self._db.execute("INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (name, value))
+        with sqlite.speaking(self._db.path):
+            self._db.execute("INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (name, value))
 
     def offset(self, partition: int) -> int:
         """The first offset of ``mutations`` that is not folded in yet."""
@@ -150,10 +151,12 @@ class Store:
         return True
 
     def publish(self, mutation: Mutation, partition: int, offset: int) -> None:
-        """Note, inside ``folding``, which record holds a revision's text, editor or comment."""
-        if mutation.revision:
-            row = (mutation.wiki_id, mutation.revision.rev_id, partition, offset)
-            self._db.execute("INSERT OR IGNORE INTO published VALUES (?, ?, ?, ?)", row)
+        """Note, inside ``folding``, which record holds something of a revision: text, editor, comment, or its base's headings."""
+        held = {mutation.revision.rev_id} if mutation.revision else set()
+        if mutation.base and mutation.sections:
+            held.add(mutation.base.rev_id)
+        rows = ((mutation.wiki_id, rev_id, partition, offset) for rev_id in held)
+        self._db.executemany("INSERT OR IGNORE INTO published VALUES (?, ?, ?, ?)", rows)
 
     def recall(self, wiki_id: str, rev_id: int) -> tuple[tuple[int, int], ...]:
         """The (partition, offset) of every record noted to hold a revision, oldest first."""

@@ -203,6 +203,8 @@ def test_repair_appends_changes_by_title_or_id(ask: Run, mirrored: Mirrored, tmp
     assert len(ask("journal", "read", "changes", **elsewhere).lines) == before + 2
     assert ask("status", "--json", **elsewhere).lines[0]["queued"] == 2
     assert ask("repair", "newwiki", "Page", "--domain", "new.wikipedia.org", **elsewhere).code == 0
+    # A wiki that is known is where it is: another one's pages would be published as its own.
+    assert ask("repair", page["wiki_id"], "Page", "--domain", "new.wikipedia.org", **elsewhere).code == 78
 
 
 def test_a_mirror_started_again_has_nothing_left_to_do(ask: Run) -> None:

@@ -53,6 +53,19 @@ def test_a_death_is_blamed_on_what_was_in_work(tmp_path: Path) -> None:
     assert InWork(path).deaths(2, 2) >= POISON_AFTER
 
 
+def test_an_error_is_no_death(tmp_path: Path) -> None:
+    path = tmp_path / "w"
+    for _ in range(3):
+        with pytest.raises(OSError, match="locked"), InWork(path).on(items(1)):
+            raise OSError("locked")
+    assert deaths(InWork(path), 1) == [0]
+
+
+def test_a_disk_that_is_full_is_told_by_others(tmp_path: Path) -> None:
+    with InWork(tmp_path / "no such folder" / "w").on(items(1)):
+        pass
+
+
 def test_a_suspect_that_has_not_had_its_turn_stays_one(tmp_path: Path) -> None:
     path = tmp_path / "w"
     dies_with(path, 1, 2)

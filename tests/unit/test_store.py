@@ -13,10 +13,12 @@ import pytest
 from syncer.errors import JournalUnavailable, Misconfigured, ResumeLost
 from syncer.model import (
     VISIBLE,
+    Base,
     PageFacts,
     PageState,
     Prior,
     Redacted,
+    SectionChange,
     Visibility,
 )
 from syncer.store import Store
@@ -215,6 +217,20 @@ def test_a_current_text_that_is_hidden_is_a_page_without_text(store: Store, page
     assert page(store, 1).live
     assert page(store, 1).revision == pages.revisions[1]
     assert store.diverged() == []
+
+
+def test_a_record_whose_sections_tell_of_the_base_holds_something_of_it(store: Store, pages: Pages) -> None:
+    first = pages.snapshot(1, "One", b"lead\n== A ==\na\n")
+    second = replace(
+        pages.snapshot(1, "One", b"lead\n"),
+        base=Base(101, "0" * 40),
+        sections=(SectionChange(("A",), 0, "removed", (5, 15), "0" * 40, None),),
+    )
+    with store.folding():
+        store.publish(first, 1, 7)
+        store.publish(second, 1, 8)
+    assert first.revision is not None
+    assert store.recall(WIKI, 101) == ((1, 7), (1, 8))
 
 
 def test_it_is_known_which_records_hold_a_revision_until_they_are_gone(store: Store, pages: Pages) -> None:
