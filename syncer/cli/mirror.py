@@ -23,6 +23,7 @@ from syncer.mirror.reading import page_line
 from syncer.mirror.reading import verify as verify_pages
 from syncer.model import MAX_ID
 from syncer.store import Store
+from syncer.systemd import notify, notifying
 from syncer.tasks import stopping, unless, until_stopped
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def follow(
 async def _follow(settings: Settings, until_idle: float | None, *, json: bool) -> None:
     stop = asyncio.Event()
     async with AsyncExitStack() as stack:
-        stack.enter_context(stopping(stop))
+        stack.enter_context(stopping(stop, lambda: notify("STOPPING=1")))
+        stack.enter_context(notifying())
         path = sqlite.expand(settings.mirror.path, "mirror.path")
         stack.callback(os.close, sqlite.lock(path.with_name(f"{path.name}.lock"), f"following with {path}"))
         journal = await _journal(settings, stop, until_idle)

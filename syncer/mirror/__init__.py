@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import fnmatch
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -21,8 +20,9 @@ from typing import TYPE_CHECKING, TypeVar
 import structlog
 
 from syncer import telemetry
-from syncer.errors import JournalUnavailable, ResumeLost, Retry, Unusable
+from syncer.errors import JournalUnavailable, ResumeLost, Unusable
 from syncer.journal import Topic
+from syncer.mirror.healing import Healer, Healing
 from syncer.model import Kind
 from syncer.store import Divergence
 from syncer.tasks import unless
@@ -30,21 +30,19 @@ from syncer.trouble import Trouble
 from syncer.wire import decode_mutation
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
     from syncer.config import MirrorSettings
     from syncer.journal import Journal, Stored
     from syncer.model import Mutation
     from syncer.store import Store
 
+__all__ = ["Healer", "Mirror", "Tally"]
+
 T = TypeVar("T")
 log = structlog.get_logger()
 
 APPLY_AT_ONCE = 500  # mutations a transaction
-HEAL_EVERY = 10.0  # seconds before the next look for pages to heal, where there was none
-HEAL_AGAIN = 3600.0  # seconds before a text is asked for again that the wiki did not have: others have their turn
-HEAL_AT_ONCE = 50  # revisions: one request
-
-# Gives the texts of revisions of a wiki, of those that it has: (wiki id, domain, revision ids) -> revision id -> text.
-Healer = Callable[[str, str, Sequence[int]], Awaitable[dict[int, bytes]]]
 
 
 @dataclass(slots=True)
@@ -54,25 +52,29 @@ class Tally:
     applied: Counter[str] = field(default_factory=Counter)
     left_alone: int = 0
     diverged: Counter[str] = field(default_factory=Counter)
-    healed: int = 0
 
 
 class Mirror:
     """Keeps a store equal to what the mutations say of the pages in its own scope.
 
-    ``heal``, where given, is asked for the texts that diverged. ``run`` ends at ``stop``, or with ``until_idle`` seconds at
-    the journal's end.
+    ``heal``, where given, is asked for the texts that diverged, beside everything else. ``run`` ends at ``stop``, or with
+    ``until_idle`` seconds at the journal's end.
     """
 
     def __init__(self, journal: Journal, store: Store, settings: MirrorSettings, heal: Healer | None = None) -> None:
         self.tally = Tally()
-        self._journal, self._store, self._settings, self._heal = journal, store, settings, heal
+        self._journal, self._store, self._settings = journal, store, settings
         self._thread = ThreadPoolExecutor(1, "mirror")
-        self._heal_at = 0.0
-        self._tried: dict[tuple[str, int], float] = {}  # revisions asked for in vain, and when
+        self.healing = Healing(store, self._work, heal)
 
     async def run(self, stop: asyncio.Event, until_idle: float | None = None) -> None:
         """Follow the journal. Raises ResumeLost when it is another one, or no longer has what comes next."""
+        try:
+            await self._run(stop, until_idle)
+        finally:
+            await self.healing.end()
+
+    async def _run(self, stop: asyncio.Event, until_idle: float | None) -> None:
         now = asyncio.get_running_loop().time
         moved, trouble = now(), Trouble("journal")
         offsets: dict[int, int] = {}
@@ -84,11 +86,11 @@ class Mirror:
                 await unless(stop, trouble.failed(error))
                 continue
             trouble.over()
-            if found or await self._heal_some():
+            if self.healing.going_on() or found:
                 moved = now()
             elif until_idle is not None and now() - moved >= until_idle:
                 return
-            else:
+            if not found:
                 await self._journal.wait(0.5 if until_idle is None else min(0.5, until_idle))
 
     async def _start(self) -> dict[int, int]:
@@ -158,45 +160,6 @@ class Mirror:
             self.tally.diverged[divergence.reason] += 1
         self.tally.applied[mutation.kind.value] += 1
         telemetry.APPLIED.labels(mutation.kind.value).inc()
-
-    async def _heal_some(self) -> bool:
-        """Ask for the texts of some pages that diverged, and keep those with the announced hash. Whether any was asked for."""
-        now = asyncio.get_running_loop().time()
-        if self._heal is None or now < self._heal_at:
-            return False
-        self._tried = {tried: at for tried, at in self._tried.items() if now < at + HEAL_AGAIN}
-        asked = False
-        for wiki_id, domain, pages in await self._work(self._to_heal):
-            try:
-                texts = await self._heal(wiki_id, domain, list(pages))
-            except (Retry, Unusable) as error:
-                log.warning("a wiki could not be asked to heal", wiki=wiki_id, why=str(error))
-                continue
-            asked = True
-            self._tried.update({(wiki_id, rev_id): now for rev_id in pages})
-            self.tally.healed += await self._work(partial(self._put_right, wiki_id, pages, texts))
-        self._heal_at = now if asked else now + HEAL_EVERY
-        return asked
-
-    def _to_heal(self) -> list[tuple[str, str, dict[int, int]]]:
-        """By wiki: its domain, and the revisions whose texts are missing, with their pages; at most a request of each."""
-        domains = self._store.wikis()
-        wanted: dict[str, dict[int, int]] = {}
-        for wiki_id, page_id, _ in self._store.diverged():
-            state = self._store.page(wiki_id, page_id)
-            pages = wanted.setdefault(wiki_id, {})
-            if state is None or state.revision is None or not state.revision.visibility.text or len(pages) >= HEAL_AT_ONCE:
-                continue
-            if (wiki_id, state.revision.rev_id) not in self._tried:
-                pages[state.revision.rev_id] = page_id
-        return [(wiki_id, domains[wiki_id], pages) for wiki_id, pages in wanted.items() if pages]
-
-    def _put_right(self, wiki_id: str, pages: dict[int, int], texts: dict[int, bytes]) -> int:
-        with self._store.folding():
-            healed = sum(self._store.heal(wiki_id, pages[rev_id], text) for rev_id, text in texts.items() if rev_id in pages)
-        telemetry.HEALED.inc(healed)
-        telemetry.DIVERGED.set(len(self._store.diverged()))
-        return healed
 
     async def _work(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
