@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from syncer.errors import SyncerError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
@@ -47,7 +49,7 @@ class InWork:
         self._write()
         try:
             yield
-        except (Exception, asyncio.CancelledError):  # an error is no death
+        except (SyncerError, asyncio.CancelledError):  # no death: the process lives on, or ends as it was asked to
             self._settled(keys)
             raise
         for key in keys:

@@ -273,6 +273,7 @@ class TestSilence:
 
 async def test_an_id_that_expired_is_an_error_that_does_not_say_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """After a quiet week. Only the library's log knows what it was: an error without a name asks for a new producer."""
+    caplog.set_level("ERROR", logger="aiokafka")  # which the journal silences
     soon = {"transactional.id.expiration.ms": "2000", "transaction.remove.expired.transaction.cleanup.interval.ms": "200"}
     with make(tmp_path, settings=soon) as forgetful:
         kafka, name = Kafka(forgetful.bootstrap), fresh("id")

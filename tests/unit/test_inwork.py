@@ -6,6 +6,7 @@ import pytest
 
 from syncer.enrich.inwork import POISON_AFTER, InWork
 from syncer.enrich.queues import Item
+from syncer.errors import JournalUnavailable
 from syncer.model import Cause
 from tests.desk import change
 
@@ -56,8 +57,8 @@ def test_a_death_is_blamed_on_what_was_in_work(tmp_path: Path) -> None:
 def test_an_error_is_no_death(tmp_path: Path) -> None:
     path = tmp_path / "w"
     for _ in range(3):
-        with pytest.raises(OSError, match="locked"), InWork(path).on(items(1)):
-            raise OSError("locked")
+        with pytest.raises(JournalUnavailable), InWork(path).on(items(1)):
+            raise JournalUnavailable("locked")
     assert deaths(InWork(path), 1) == [0]
 
 
