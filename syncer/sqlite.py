@@ -6,22 +6,27 @@ import errno
 import fcntl
 import os
 import sqlite3
+import time
 import zlib
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from syncer.errors import JournalUnavailable, Misconfigured, Missing, Superseded
+from syncer.errors import JournalUnavailable, Misconfigured, Missing, ResumeLost, Superseded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 BUSY_TIMEOUT = 10.0  # seconds another process's transaction is waited for; ours last milliseconds
+LOOK_EVERY = 1.0  # seconds between looks whether a file is still where it was opened
 PAGE = 4096  # bytes
 DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 CLOSED = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM})
 FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR})
 ELSEWHERE = "let the user who runs this write there, or choose another place: STATE_DIRECTORY, or the setting of this file"
+
+READABLE = "let the user who runs this read the folder, the file, and the two beside it that end with -wal and -shm"
+AT_REST = "start the hub, or look at the journal as its user: either leaves beside it what a reader needs"
 
 
 def state_folder() -> Path:
@@ -112,22 +117,47 @@ def is_free(path: Path) -> bool:
 
 
 class Connection(sqlite3.Connection):
-    """A connection that knows its file."""
+    """A connection in autocommit mode that knows its file, and may be handed from thread to thread, used by one at a time."""
 
-    def __init__(self, path: Path, **options: Any) -> None:
-        super().__init__(path, **options)
+    def __init__(self, path: Path, mode: str = "rwc") -> None:
+        uri = f"{path.absolute().as_uri()}?mode={mode}"
+        super().__init__(uri, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
         self.path = path
+        self._file = _identity(path)
+        self._look_at = 0.0
+
+    def look(self) -> None:
+        """Raise ResumeLost, within a second, when the file at the path is no longer the one that is open: it would be written
+        and read in vain.
+        """
+        now = time.monotonic()
+        if now < self._look_at:
+            return
+        self._look_at = now + LOOK_EVERY
+        if self._file not in {None, there := _identity(self.path)}:
+            raise ResumeLost(
+                f"{self.path} was {'removed' if there is None else 'replaced'} while it was in use",
+                hint="put it back if that was a mistake; else start again, and be told what belongs to the one before",
+            )
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file is at a path; None where there is none."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_dev, found.st_ino
 
 
 def connect(path: Path, migrations: Sequence[str]) -> Connection:
     """Open a file, durable (WAL, every commit synced) and erasing what it deletes, and bring its layout up to date.
 
-    The connection is in autocommit mode and may be handed from thread to thread, used by one at a time. Raises Misconfigured
-    when the file is of another kind or a newer layout, damaged, no database or not ours to write, JournalUnavailable when it
-    cannot be opened for the moment.
+    Raises Misconfigured when the file is of another kind or a newer layout, damaged, no database or not ours to write,
+    JournalUnavailable when it cannot be opened for the moment.
     """
     with speaking(path):
-        db = Connection(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+        db = Connection(path)
         with closing_on_error(db):
             db.execute(f"PRAGMA page_size = {PAGE}")
             db.execute("PRAGMA auto_vacuum = INCREMENTAL")
@@ -136,6 +166,32 @@ def connect(path: Path, migrations: Sequence[str]) -> Connection:
             db.execute("PRAGMA secure_delete = ON")
             db.execute("PRAGMA journal_size_limit = 67108864")
             _migrate(db, migrations)
+    return db
+
+
+def connect_to_read(path: Path, migrations: Sequence[str]) -> Connection:
+    """Open a file to read what others write. Takes no right to write, but for the case that nobody has left its ``-wal`` and
+    ``-shm`` beside it: SQLite needs them, and then has to make them.
+
+    Raises what :func:`connect` raises, Misconfigured also when the layout is older; Missing while the file is being made.
+    """
+    try:
+        db = Connection(path, "ro")
+        with closing_on_error(db):
+            known = _kind(migrations), len(migrations)
+            found = _mark(db)
+            if found == (0, 0) and not db.execute("SELECT 1 FROM sqlite_schema").fetchone():
+                raise Missing(f"{path} is being made at this moment", path, hint="try again")
+            if found != known:
+                raise _foreign(path, found, known)
+    except sqlite3.OperationalError as error:
+        sides = [path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")]
+        if shut := next((file for file in (path.parent, *sides) if file.exists() and not os.access(file, os.R_OK)), None):
+            raise Misconfigured(f"{path} cannot be read: {shut} may not be", hint=READABLE) from error
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in CLOSED and not all(file.exists() for file in sides):
+            raise JournalUnavailable(f"{path} is at rest, and who may not write beside it has to wait", hint=AT_REST) from error
+        with speaking(path):
+            raise
     return db
 
 
@@ -154,24 +210,33 @@ def _migrate(db: Connection, migrations: Sequence[str]) -> None:
 
     ``application_id`` says which kind of file it is, by its first layout: a journal is not taken for a store.
     """
-    kind = zlib.crc32(migrations[0].encode()) >> 1  # 31 bits
-    if _mark(db) == (kind, len(migrations)):
+    known = kind, _ = _kind(migrations), len(migrations)
+    if _mark(db) == known:
         return
     with transaction(db):
-        found, version = _mark(db)
-        if found != kind and (found or version or db.execute("SELECT 1 FROM sqlite_schema").fetchone()):
-            raise Misconfigured(
-                f"{db.path} is a database of another kind", hint="correct the setting that names it; nothing was changed in it"
-            )
-        if version > len(migrations):
-            raise Misconfigured(
-                f"{db.path} has layout {version}, this program knows up to {len(migrations)}", hint="install the newer syncer"
-            )
+        found = _, version = _mark(db)
+        new = found == (0, 0) and not db.execute("SELECT 1 FROM sqlite_schema").fetchone()
+        if not new and (found[0] != kind or version > len(migrations)):
+            raise _foreign(db.path, found, known)
         for script in migrations[version:]:
             for statement in filter(str.strip, script.split(";\n")):
                 db.execute(statement)
         db.execute(f"PRAGMA user_version = {len(migrations)}")
         db.execute(f"PRAGMA application_id = {kind}")
+
+
+def _kind(migrations: Sequence[str]) -> int:
+    return zlib.crc32(migrations[0].encode()) >> 1  # 31 bits
+
+
+def _foreign(path: Path, found: tuple[int, int], known: tuple[int, int]) -> Misconfigured:
+    """What to say of a file whose kind or layout is not the one that is known."""
+    if found[0] != known[0]:
+        hint = "correct the setting that names it; nothing was changed in it"
+        return Misconfigured(f"{path} is a database of another kind", hint=hint)
+    older = "its owner has to start the newer syncer first"
+    hint = "install the newer syncer" if found[1] > known[1] else older
+    return Misconfigured(f"{path} has layout {found[1]}, this program knows up to {known[1]}", hint=hint)
 
 
 def _mark(db: Connection) -> tuple[int, int]:
@@ -210,6 +275,7 @@ def _closed(path: Path) -> str | None:
 @contextmanager
 def transaction(db: Connection, kind: str = "IMMEDIATE") -> Iterator[None]:
     """BEGIN ... COMMIT, or ROLLBACK and the error. ``DEFERRED`` is a snapshot to read from."""
+    db.look()
     with speaking(db.path):
         try:
             db.execute(f"BEGIN {kind}")

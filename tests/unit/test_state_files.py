@@ -6,6 +6,7 @@ import asyncio
 import os
 import sqlite3
 import tempfile
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ import pytest
 
 from syncer import sqlite
 from syncer.config import JournalSettings
-from syncer.errors import Misconfigured, Missing
+from syncer.errors import JournalUnavailable, Misconfigured, Missing, ResumeLost
 from syncer.journal import open_journal
 from syncer.store import Store
 
@@ -24,23 +25,38 @@ NOBODY = 65534
 LAYOUT = ("CREATE TABLE a (x)",)
 
 
-@pytest.fixture
-def locked() -> Iterator[Path]:
-    """A folder that may be looked into, not written, with a file of a database; whoever we are, we are not its owner."""
-    with tempfile.TemporaryDirectory(prefix="syncer-locked-") as name:
-        folder = Path(name)
-        sqlite.connect(folder / "old.db", LAYOUT).close()
-        (folder / "old.db").chmod(0o444)
-        folder.chmod(0o555)
-        root = os.getuid() == 0
+@contextmanager
+def somebody_else(folder: Path, mode: int = 0o444) -> Iterator[None]:
+    """Whoever we are, we do not own what is in the folder, and may look into it, not write there."""
+    for file in folder.iterdir():
+        file.chmod(mode)
+    folder.chmod(0o555)
+    root = os.getuid() == 0
+    if root:
+        os.setresuid(NOBODY, NOBODY, 0)
+    try:
+        yield
+    finally:
         if root:
-            os.setresuid(NOBODY, NOBODY, 0)
-        try:
-            yield folder
-        finally:
-            if root:
-                os.setresuid(0, 0, 0)
-            folder.chmod(0o755)
+            os.setresuid(0, 0, 0)
+        folder.chmod(0o755)
+        for file in folder.iterdir():
+            file.chmod(0o644)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that others can reach, as those of pytest are not."""
+    with tempfile.TemporaryDirectory(prefix="syncer-open-") as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def locked(open_folder: Path) -> Iterator[Path]:
+    """A folder of somebody else, with a file of a database."""
+    sqlite.connect(open_folder / "old.db", LAYOUT).close()
+    with somebody_else(open_folder):
+        yield open_folder
 
 
 def settings(path: Path | str) -> JournalSettings:
@@ -124,6 +140,100 @@ async def test_a_folder_or_file_that_may_not_be_written_is_named_with_a_way_out(
         with pytest.raises(Misconfigured, match=str(locked)) as caught:
             opening()
         assert "STATE_DIRECTORY" in (caught.value.hint or "")
+
+
+# -- what may only be read -----------------------------------------------------------------------------------------------
+
+
+def rows(db: sqlite.Connection) -> list[int]:
+    return [row[0] for row in db.execute("SELECT x FROM a ORDER BY x")]
+
+
+def test_who_may_not_write_reads_what_another_writes(open_folder: Path) -> None:
+    path = open_folder / "a.db"
+    with closing(sqlite.connect(path, LAYOUT)) as writer:
+        writer.execute("INSERT INTO a VALUES (1)")
+        before = sorted(open_folder.iterdir())
+        with somebody_else(open_folder), closing(sqlite.connect_to_read(path, LAYOUT)) as reader:
+            assert rows(reader) == [1]
+            writer.execute("INSERT INTO a VALUES (2)")
+            assert rows(reader) == [1, 2]
+            with pytest.raises(sqlite3.OperationalError, match="readonly"):
+                reader.execute("INSERT INTO a VALUES (3)")
+        assert sorted(open_folder.iterdir()) == before
+
+
+def test_who_may_not_write_reads_what_lies_there_if_a_reader_went_last(open_folder: Path) -> None:
+    path = open_folder / "a.db"
+    with closing(sqlite.connect(path, LAYOUT)) as writer, closing(sqlite.connect_to_read(path, LAYOUT)) as last:
+        writer.execute("INSERT INTO a VALUES (1)")
+        assert sqlite.checkpoint(writer)
+        writer.close()
+        last.close()
+    with somebody_else(open_folder), closing(sqlite.connect_to_read(path, LAYOUT)) as reader:
+        assert rows(reader) == [1]
+
+
+def test_a_database_at_rest_is_waited_for_by_who_may_not_write(locked: Path) -> None:
+    with pytest.raises(JournalUnavailable, match=r"old\.db is at rest") as caught:
+        sqlite.connect_to_read(locked / "old.db", LAYOUT)
+    assert "start the hub" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal"])  # SQLite opens -shm once a process
+def test_what_may_not_be_read_is_named(open_folder: Path, suffix: str) -> None:
+    path = open_folder / "a.db"
+    with closing(sqlite.connect(path, LAYOUT)) as writer:
+        writer.execute("INSERT INTO a VALUES (1)")
+        with somebody_else(open_folder):
+            if os.getresuid()[2] == 0:
+                os.seteuid(0)
+            (open_folder / f"a.db{suffix}").chmod(0)
+            if os.getresuid()[2] == 0:
+                os.seteuid(NOBODY)
+            with pytest.raises(Misconfigured, match=rf"a\.db{suffix} may not be") as caught:
+                sqlite.connect_to_read(path, LAYOUT)
+        assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("layout", "hint"),
+    [
+        ((*LAYOUT, "CREATE TABLE b (x)"), "its owner has to start the newer syncer first"),
+        (("CREATE TABLE b (x)",), "nothing was changed"),
+    ],
+)
+def test_a_reader_changes_no_layout(tmp_path: Path, layout: tuple[str, ...], hint: str) -> None:
+    sqlite.connect(tmp_path / "a.db", LAYOUT).close()
+    with pytest.raises(Misconfigured) as caught:
+        sqlite.connect_to_read(tmp_path / "a.db", layout)
+    assert hint in (caught.value.hint or "")
+    sqlite.connect(tmp_path / "a.db", LAYOUT).close()
+
+
+def test_a_file_that_is_only_being_made_is_none_yet(tmp_path: Path) -> None:
+    sqlite3.connect(tmp_path / "a.db").execute("PRAGMA journal_mode = WAL").connection.close()
+    with pytest.raises(Missing, match="being made"):
+        sqlite.connect_to_read(tmp_path / "a.db", LAYOUT)
+
+
+# -- what is moved away while it is in use -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_is_gone_or_another_one_is_used_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, replaced: bool
+) -> None:
+    monkeypatch.setattr(sqlite, "LOOK_EVERY", 0.0)
+    path = tmp_path / "a.db"
+    with closing(sqlite.connect(path, LAYOUT)) as writer, closing(sqlite.connect_to_read(path, LAYOUT)) as reader:
+        path.rename(tmp_path / "moved.db")
+        if replaced:
+            sqlite.connect(path, LAYOUT).close()
+        for db, kind in ((writer, "IMMEDIATE"), (reader, "DEFERRED")):
+            with pytest.raises(ResumeLost, match="replaced" if replaced else "removed") as caught, sqlite.transaction(db, kind):
+                pytest.fail("begun")
+            assert caught.value.hint
 
 
 # -- one for another -----------------------------------------------------------------------------------------------------
