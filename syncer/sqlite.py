@@ -184,7 +184,7 @@ def connect_to_read(path: Path, migrations: Sequence[str]) -> Connection:
                 raise Missing(f"{path} is being made at this moment", path, hint="try again")
             if found != known:
                 raise _foreign(path, found, known)
-    except sqlite3.OperationalError as error:
+    except sqlite3.DatabaseError as error:
         sides = [path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")]
         if shut := next((file for file in (path.parent, *sides) if file.exists() and not os.access(file, os.R_OK)), None):
             raise Misconfigured(f"{path} cannot be read: {shut} may not be", hint=READABLE) from error

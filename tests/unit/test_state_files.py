@@ -211,6 +211,12 @@ def test_a_reader_changes_no_layout(tmp_path: Path, layout: tuple[str, ...], hin
     sqlite.connect(tmp_path / "a.db", LAYOUT).close()
 
 
+def test_a_reader_tells_damage_too(tmp_path: Path) -> None:
+    (tmp_path / "a.db").write_bytes(b"no database at all " * 300)
+    with pytest.raises(Misconfigured, match="no sound database"):
+        sqlite.connect_to_read(tmp_path / "a.db", LAYOUT)
+
+
 def test_a_file_that_is_only_being_made_is_none_yet(tmp_path: Path) -> None:
     sqlite3.connect(tmp_path / "a.db").execute("PRAGMA journal_mode = WAL").connection.close()
     with pytest.raises(Missing, match="being made"):
