@@ -23,6 +23,7 @@ import orjson
 import structlog
 
 from syncer.errors import JournalUnavailable, OutcomeUnknown
+from syncer.faultpoints import at
 from syncer.feed.memory import LIMIT, Memory
 from syncer.feed.position import iso, milliseconds, since
 from syncer.feed.sift import Sift, Unfit
@@ -247,7 +248,9 @@ class _Session:
         changes, outcomes = self.outcomes.get("appended", 0), self.outcomes
         self.pending, self.outcomes, self.noted_at = [], {}, time.monotonic()
         self.room.clear()
+        at("ingest-appends")
         await self.owner.append(records)
+        at("ingest-committed")
         self.wake.clear()
         self.room.set()
         self.ingest.committed(changes, outcomes)

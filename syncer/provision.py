@@ -15,7 +15,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
 
 from syncer.errors import Misconfigured
-from syncer.journal.kafka.link import connection, speaking
+from syncer.journal.kafka.link import connection, reaching
 from syncer.journal.kafka.names import TopicPlan, plan
 
 if TYPE_CHECKING:
@@ -70,9 +70,10 @@ async def apply(settings: JournalSettings) -> list[TopicState]:
 async def _admin(settings: JournalSettings) -> AsyncIterator[AIOKafkaAdminClient]:
     if not settings.url.startswith("kafka://"):
         raise Misconfigured(f"journal.url is {settings.url}: only Kafka has topics to plan", hint="set it to kafka://host:port")
-    admin = AIOKafkaAdminClient(**connection(settings))
+    link = connection(settings)
+    admin = AIOKafkaAdminClient(**link)
     try:
-        with speaking(f"set up the topics of {settings.url}"):
+        async with reaching(link, f"set up the topics of {settings.url}"):
             await admin.start()
             yield admin
     finally:

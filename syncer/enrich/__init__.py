@@ -72,10 +72,10 @@ class Enrich:
         """Wait until the next request may start, and book it. Raises Superseded where another process is the owner (law 10)."""
         loop = asyncio.get_running_loop()
         async with self._turn:
-            if self._owner:
-                await self._owner.assured()
             while (wait := self._pace.next_start(loop.time()) - loop.time()) > 0:  # noqa: ASYNC110 - a 429 may prolong it
                 await asyncio.sleep(wait)
+            if self._owner:
+                await self._owner.assured()  # last of all: a process that is suspended is so while it waits, most likely
             self._pace.start(loop.time())
 
     async def run(self, stop: asyncio.Event) -> None:

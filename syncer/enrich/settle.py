@@ -18,6 +18,7 @@ from syncer.decide import Context, decide, first_question
 from syncer.enrich.queues import Item
 from syncer.enrich.view import Recent, WikiView
 from syncer.errors import Unusable
+from syncer.faultpoints import at
 from syncer.journal import Record, Topic, change_record, partition_of
 from syncer.outcome import Aside, Ask, Later, Merged, Publish, Question, Remove, Skip
 from syncer.progress import PROGRESS_KEY
@@ -183,6 +184,7 @@ class Settler:
             finished = [(item, outcome) for item, outcome in outcomes if not isinstance(outcome, Ask | Later)]
             if finished:
                 self._commit(batch)
+        at("enrich-stored")
         for item, outcome in finished:
             self.told(item.change, outcome)
         return outcomes
@@ -199,6 +201,7 @@ class Settler:
         counts = self.progress[batch.partition].counts
         counts.mutations += Counter(mutation.kind.value for mutation in batch.mutations)
         counts.upstream_hash += sum(mutation.upstream_sha1 is not None for mutation in batch.mutations)
+        at("enrich-settled")
         offsets = self.append([*batch.published, *batch.others, *self._progress_records(batch.partition)])
         now = self.context().now
         for mutation, offset in zip(batch.mutations, offsets, strict=False):
@@ -207,6 +210,7 @@ class Settler:
             self.recent.note(mutation.wiki_id, mutation.page.page_id or 0, now)
         if batch.mutations:
             self.store.advance(batch.partition, offsets[len(batch.mutations) - 1] + 1)
+        at("enrich-committed")
 
     def _rehydrate(self, view: WikiView, answers: Answers) -> None:
         """Put texts back that were evicted and fetched again as the base of a patch."""

@@ -159,7 +159,7 @@ class Journal(Protocol):
         """
 
     async def stand_by(self, names: Sequence[str]) -> None:
-        """Return once no other process has lived for some time as any of these owners."""
+        """Give up what is owned, and return once no other process has lived for some time as any of these owners."""
 
     async def lost(self) -> None:
         """Never return; raise Superseded once another process has become an owner in the place of one that was had here."""

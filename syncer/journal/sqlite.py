@@ -119,7 +119,9 @@ class SqliteJournal:
 
     async def stand_by(self, names: Sequence[str]) -> None:
         """See :meth:`Journal.stand_by`: a lock is free at once when its process is gone."""
-        while not all(name in self._locks or sqlite.is_free(self._lock_of(name)) for name in names):  # noqa: ASYNC110 - a lock tells nobody
+        while self._locks:
+            os.close(self._locks.popitem()[1])
+        while not all(sqlite.is_free(self._lock_of(name)) for name in names):  # noqa: ASYNC110 - a lock tells nobody
             await asyncio.sleep(LOOK)
 
     async def lost(self) -> None:

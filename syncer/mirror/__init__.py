@@ -21,6 +21,7 @@ import structlog
 
 from syncer import telemetry
 from syncer.errors import JournalUnavailable, ResumeLost, Unusable
+from syncer.faultpoints import at
 from syncer.journal import Topic
 from syncer.mirror.healing import Healer, Healing
 from syncer.model import Kind
@@ -138,6 +139,8 @@ class Mirror:
                     ) from error
                 self._fold(mutation)
             self._store.advance(partition, records[-1].offset + 1)
+            at("mirror-folded")
+        at("mirror-committed")
         telemetry.DIVERGED.set(len(self._store.diverged()))
 
     def _of_interest(self, record: Stored) -> bool:

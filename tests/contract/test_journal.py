@@ -324,6 +324,15 @@ async def test_closing_gives_up_what_was_owned(journal: Journal, open_one: Calla
     await (await other.own("owner")).append([change("a")])
 
 
+async def test_who_stands_by_owns_nothing(journal: Journal, open_one: Callable[[], Awaitable[Journal]]) -> None:
+    """Else two that wait for two owners could each have one, and wait for ever."""
+    for name in ("owner", "other"):
+        await journal.own(name)
+    async with asyncio.timeout(SOON):
+        await journal.stand_by(["owner"])
+        await (await (await open_one()).own("other")).append([change("a")])
+
+
 # -- waiting -------------------------------------------------------------------------------------------------------------
 
 

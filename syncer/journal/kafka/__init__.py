@@ -2,6 +2,7 @@
 
     names      which topics, and how each is set up       identity   which topics these are: Kafka's own ids of them
     link       how brokers are reached, what errors mean   reading    committed records, from anywhere
+    producer   what writes, and can be given up            lease      who owns what, and his signs of life
     owner      the only writer: lease, fencing, transactions
 
 Topics are made by ``syncer topics apply``, never here. All writes but single records are transactions, and every read is of
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -24,19 +26,19 @@ from syncer.errors import JournalUnavailable, Misconfigured, OutcomeUnknown, Res
 from syncer.journal import Topic, partitions_of
 from syncer.journal.kafka.identity import topic_ids
 from syncer.journal.kafka.lease import Lease, Leases
-from syncer.journal.kafka.link import APPLY, connection, speaking
+from syncer.journal.kafka.link import APPLY, connection, reaching
 from syncer.journal.kafka.names import plan, topic_name
-from syncer.journal.kafka.owner import APPEND_WITHIN, LAPSED, KafkaOwner, Told, fence, sending, start, stop, superseded
+from syncer.journal.kafka.owner import LAPSED, KafkaOwner, Told, superseded
+from syncer.journal.kafka.producer import STOP_WITHIN, WITHIN, fence, send, sending, start
 from syncer.journal.kafka.reading import Reader
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
-
-    from aiokafka import AIOKafkaProducer
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from syncer.config import JournalSettings
     from syncer.errors import Superseded
     from syncer.journal import Record, Stored
+    from syncer.journal.kafka.producer import Producer
 
 __all__ = ["KafkaJournal"]
 
@@ -51,10 +53,12 @@ class KafkaJournal:
     def __init__(self, settings: JournalSettings) -> None:
         self._prefix, self.partitions = settings.prefix, settings.partitions
         self._link = connection(settings)
+        self._client = AIOKafkaClient(**self._link)
+        self._topics: dict[str, str] = {}  # Kafka's id of each topic as it was first seen here
         self._reader = Reader(self._link)
-        self._plan = plan(settings, 1)
+        self._plan = {topic.name: topic.partitions for topic in plan(settings, 1)}
         self._watched: set[Topic] = set()  # topics that are read, of which ``wait`` tells
-        self._lone: AIOKafkaProducer | None = None
+        self._lone: Producer | None = None
         self._lone_turn = asyncio.Lock()
         self._owners: dict[str, KafkaOwner] = {}
         self._instance = uuid4().hex
@@ -73,37 +77,35 @@ class KafkaJournal:
         """
         journal = cls(settings)
         try:
-            name = topic_name(settings.prefix, Topic.MUTATIONS)
-            journal.identity = (await journal._identify({name: settings.partitions}))[name]
-            with speaking(f"connect to {settings.url}"):
-                async with asyncio.timeout(APPEND_WITHIN):
-                    await journal._reader.start()
+            async with reaching(journal._link, f"connect to {settings.url}"), asyncio.timeout(WITHIN):
+                await journal._client.bootstrap()
+            (journal.identity,) = (await journal._identify([topic_name(settings.prefix, Topic.MUTATIONS)])).values()
+            async with reaching(journal._link, f"connect to {settings.url}"), asyncio.timeout(WITHIN):
+                await journal._reader.start()
         except BaseException:
             await journal.close()
             raise
         return journal
 
-    async def _identify(self, topics: Mapping[str, int]) -> dict[str, str]:
-        """Kafka's own ids of the topics, which must have so many partitions."""
-        client = AIOKafkaClient(**self._link)
+    async def _identify(self, topics: Iterable[str]) -> dict[str, str]:
+        """Kafka's own ids of the topics. Raises ResumeLost where one is another than before."""
         try:
-            with speaking(f"connect to {', '.join(self._link['bootstrap_servers'])}"):
-                async with asyncio.timeout(APPEND_WITHIN):
-                    await client.bootstrap()
-                    found = await topic_ids(client, topics)
+            async with reaching(self._link, "ask which topics there are"), asyncio.timeout(WITHIN):
+                found = await topic_ids(self._client, topics)
         except JournalUnavailable as error:
             if isinstance(error.__cause__, UnknownTopicOrPartitionError):
                 raise Misconfigured(f"{error.__cause__.args[0]}: there is no such topic", hint=APPLY) from error
             raise
-        finally:
-            await client.close()
         for name, (_, partitions) in found.items():
-            if partitions != topics[name]:
+            if partitions != (wanted := self._plan[name]):
                 raise Misconfigured(
-                    f"topic {name} has {partitions} partitions, not {topics[name]}",
+                    f"topic {name} has {partitions} partitions, not {wanted}",
                     hint="set journal.partitions to what it was made with: it cannot change afterwards",
                 )
-        return {name: topic_id.hex for name, (topic_id, _) in found.items()}
+        ids = {name: topic_id.hex for name, (topic_id, _) in found.items()}
+        _the_same(self._topics, ids)
+        self._topics |= ids
+        return ids
 
     def _place(self, topic: str, partition: int) -> TopicPartition:
         return TopicPartition(topic_name(self._prefix, topic), partition)
@@ -116,14 +118,9 @@ class KafkaJournal:
         for rival in await self._leases.rivals(name, partitions):
             await self._vacant(rival, LAPSED, waiting=False)
             await fence(self._link, self._prefix, rival)
-        topics = await self._identify({each.name: each.partitions for each in self._plan})
-        before = await self._leases.read(name)
-        known = before[0].topics if before else {}
-        if anew := [topic for topic, topic_id in known.items() if topics.get(topic, topic_id) != topic_id]:
-            raise ResumeLost(
-                f"{', '.join(anew)} was made anew since the journal was last written",
-                hint="what it held is lost: delete all topics of this prefix, and make the journal anew with syncer topics apply",
-            )
+        topics = await self._identify(self._plan)
+        if before := await self._leases.read(name):
+            _the_same(before[0].topics, topics)
         if name in self._owners:
             await self._owners.pop(name).retire(release=False)
         lease = Lease(name, self._instance, uuid4().hex, topics, tuple(partitions))
@@ -134,6 +131,8 @@ class KafkaJournal:
 
     async def stand_by(self, names: Sequence[str]) -> None:
         """See :meth:`syncer.journal.Journal.stand_by`."""
+        while self._owners:
+            await self._owners.popitem()[1].retire(release=True)
         await asyncio.gather(*(self._vacant(name, PATIENCE, waiting=True) for name in names))
 
     async def lost(self) -> None:
@@ -145,8 +144,11 @@ class KafkaJournal:
             self._lost.set_result(error)
 
     async def _vacant(self, name: str, patience: float, *, waiting: bool) -> None:
-        """Return once nobody else has been alive as this owner for so long; unless ``waiting``, a sign of life is Superseded."""
-        seen, since = -1, time.monotonic()
+        """Return once nobody else has been alive as this owner for so long; unless ``waiting``, a sign of life is Superseded.
+
+        Looks are counted, not seconds: none while the broker is frozen, when nobody can show that he lives, or this process.
+        """
+        seen, looks = -1, 0
         while found := await self._leases.read(name):
             lease, beat = found
             if lease.instance == self._instance or lease.released:
@@ -154,9 +156,10 @@ class KafkaJournal:
             if beat != seen:
                 if seen >= 0 and not waiting:
                     raise superseded(lease)
-                seen, since = beat, time.monotonic()
-            elif time.monotonic() - since >= patience:
+                seen, looks = beat, 0
+            elif looks * LOOK >= patience:
                 return
+            looks += 1
             await asyncio.sleep(LOOK)
 
     # -- records -----------------------------------------------------------------------------------------------------
@@ -167,17 +170,15 @@ class KafkaJournal:
             if self._lone is None:
                 self._lone = await start(self._link, "append records")
             try:
-                with speaking(f"append to {record.topic}"):
-                    async with asyncio.timeout(APPEND_WITHIN):
-                        place = await self._lone.send_and_wait(**sending(self._prefix, record))
+                async with reaching(self._link, f"append to {record.topic}"), asyncio.timeout(WITHIN):
+                    (offset,) = await send(self._lone, [sending(self._prefix, record)])
             except BaseException as error:
                 producer, self._lone = self._lone, None
-                await stop(producer)
+                await producer.stop()
                 if isinstance(error, JournalUnavailable):
                     raise OutcomeUnknown(f"{error}; it may have been appended", hint=error.hint) from error
                 raise
-        self._note([record], [place.offset])
-        offset: int = place.offset
+        self._note([record], [offset])
         return offset
 
     def _note(self, records: Sequence[Record], offsets: Sequence[int]) -> None:
@@ -189,7 +190,11 @@ class KafkaJournal:
     async def read(self, topic: Topic, partition: int, offset: int, *, limit: int = 1000) -> list[Stored]:
         """See :meth:`syncer.journal.Journal.read`."""
         self._watched.add(topic)
-        return await self._reader.read(self._place(topic, partition), offset, limit)
+        place = self._place(topic, partition)
+        records = await self._reader.read(place, offset, limit)
+        if records:
+            await self._identify([place.topic])  # after the reading: so that is what it was read from
+        return records
 
     async def bounds(self, topic: Topic, partition: int) -> tuple[int, int]:
         """See :meth:`syncer.journal.Journal.bounds`."""
@@ -218,8 +223,19 @@ class KafkaJournal:
 
     async def close(self) -> None:
         """Give up what is owned, and disconnect."""
-        for owner in self._owners.values():
-            await owner.retire(release=True)
+        await asyncio.gather(*(owner.retire(release=True) for owner in self._owners.values()))
         if self._lone:
-            await stop(self._lone)
-        await self._reader.stop()
+            await self._lone.stop()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STOP_WITHIN):
+                await asyncio.gather(self._reader.stop(), self._client.close())
+
+
+def _the_same(before: Mapping[str, str], now: Mapping[str, str]) -> None:
+    """Raise ResumeLost where a topic has another id than before."""
+    if anew := [topic for topic, topic_id in before.items() if now.get(topic, topic_id) != topic_id]:
+        raise ResumeLost(
+            f"{', '.join(anew)} was made anew since it was last read or written here",
+            hint="what it held is lost. The hub: delete all topics of this prefix, syncer topics apply, and move its store away;"
+            " a mirror: move mirror.path away and start it anew",
+        )

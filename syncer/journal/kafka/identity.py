@@ -6,10 +6,11 @@ aiokafka speaks metadata requests up to version 5; the ids are in version 10 and
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING, ClassVar
 from uuid import UUID
 
-from aiokafka.errors import for_code
+from aiokafka.errors import KafkaConnectionError, NodeNotReadyError, RequestTimedOutError, for_code
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import AbstractType, Boolean, CompactArray, CompactString, Int16, Int32, Schema, TaggedFields
 
@@ -91,7 +92,15 @@ class _Topics(Request[_MetadataRequest12]):
 
 async def topic_ids(client: AIOKafkaClient, names: Iterable[str]) -> dict[str, tuple[UUID, int]]:
     """The id and the number of partitions of each topic. Raises aiokafka's error where the broker gives one for a topic."""
-    answer = await client.send(client.get_random_node(), _Topics(names))
+    nodes = [broker.nodeId for broker in client.cluster.brokers()]
+    random.shuffle(nodes)
+    while True:
+        try:
+            answer = await client.send(nodes.pop() if nodes else None, _Topics(names))
+            break
+        except (KafkaConnectionError, NodeNotReadyError, RequestTimedOutError):
+            if not nodes:
+                raise
     found = {}
     for error_code, name, topic_id, _, partitions, *_ in answer.topics:
         if error_code:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import ssl
-from contextlib import contextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aiokafka import errors as kafka
+from aiokafka.conn import create_conn
 
-from syncer.errors import JournalUnavailable, Misconfigured, Refused, ResumeLost, SyncerError
+from syncer.errors import JournalUnavailable, Misconfigured, Refused, ResumeLost, Retry, Stop, SyncerError
 from syncer.journal.kafka.names import brokers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Mapping
 
     from syncer.config import JournalSettings, KafkaSettings
 
@@ -30,16 +32,31 @@ REFUSED = (
     kafka.AuthenticationFailedError,
     kafka.AuthenticationMethodNotSupported,
 )
+UNTRUSTED = (ssl.SSLCertVerificationError,)
 TOO_LARGE = (kafka.MessageSizeTooLargeError, kafka.RecordListTooLargeError, kafka.RecordTooLargeError)
 GONE = (kafka.OffsetOutOfRangeError, kafka.NoOffsetForPartitionError)
 NO_TOPIC = (kafka.UnknownTopicOrPartitionError, kafka.InvalidTopicError)
 OLD_BROKER = (kafka.UnsupportedVersionError, kafka.IncompatibleBrokerVersion, kafka.UnrecognizedBrokerVersion)
 FENCED = (kafka.ProducerFenced, kafka.InvalidProducerEpoch)
+AWAY = (kafka.KafkaConnectionError, kafka.NodeNotReadyError, kafka.KafkaTimeoutError, TimeoutError)
+
+FAILURES = (kafka.KafkaError, TimeoutError, OSError, AssertionError)  # the last: aiokafka asserts what state it is in
+ASKED_WITHIN = 2.0  # seconds
 
 # It says the same ten times a second while a broker is away; what matters comes as an error, and is said once.
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 APPLY = "syncer topics plan shows what is missing, syncer topics apply makes it"
+
+# What cannot be waited out, or wants a hint of its own; whatever else there is, the brokers may get over it.
+FATES: tuple[tuple[tuple[type[Exception], ...], type[Retry | Stop], str], ...] = (
+    (REFUSED, Refused, "check user, password and ACLs: syncer topics plan prints those that are needed"),
+    (UNTRUSTED, Refused, "check journal.kafka.ca_file, and that the certificates bear the names in journal.url"),
+    (GONE, ResumeLost, "the journal was cut by retention, or made anew; start the reader anew"),
+    (OLD_BROKER, Misconfigured, "the brokers are too old: Apache Kafka 3.1 or later is needed"),
+    (TOO_LARGE, JournalUnavailable, "a topic's max.message.bytes was lowered: " + APPLY),
+    (NO_TOPIC, JournalUnavailable, "a topic is not there: " + APPLY),
+)
 
 
 def connection(settings: JournalSettings) -> dict[str, Any]:
@@ -82,28 +99,36 @@ def _tls(settings: JournalSettings) -> ssl.SSLContext:
     return context
 
 
-@contextmanager
-def speaking(doing: str) -> Iterator[None]:
+@asynccontextmanager
+async def reaching(link: Mapping[str, Any], doing: str) -> AsyncIterator[None]:
     """Say what an error of Kafka means for us; ``doing`` is what was tried, on what."""
     try:
         yield
-    except (kafka.KafkaError, TimeoutError, OSError) as error:
+    except AWAY as error:
+        raise meaning(await _refusal(link) or error, doing) from error
+    except FAILURES as error:
         raise meaning(error, doing) from error
+
+
+async def _refusal(link: Mapping[str, Any]) -> Exception | None:
+    """Why a broker does not let us in, where it is that: aiokafka says only that it could not connect, whatever the reason."""
+    told = {name: value for name, value in link.items() if name.startswith(("sasl_", "ssl_", "security_"))}
+    for address in link["bootstrap_servers"]:
+        host, _, port = address.rpartition(":")
+        try:
+            async with asyncio.timeout(ASKED_WITHIN):
+                (await create_conn(host.strip("[]"), int(port), **told)).close()
+        except (*REFUSED, *UNTRUSTED) as error:
+            return error
+        except FAILURES:
+            continue
+    return None
 
 
 def meaning(error: Exception, doing: str) -> SyncerError:
     """What an error of Kafka, or a time-out, means for us, where it says nothing about an owner."""
     said = f"{doing}: {type(error).__name__}" + (f": {error}" if str(error) else "")
-    match error:
-        case kafka.KafkaError() if isinstance(error, REFUSED):
-            return Refused(said, hint="check user, password and ACLs: syncer topics plan prints those that are needed")
-        case kafka.KafkaError() if isinstance(error, GONE):
-            return ResumeLost(said, hint="the journal was cut by retention, or made anew; start the reader anew")
-        case kafka.KafkaError() if isinstance(error, OLD_BROKER):
-            return Misconfigured(said, hint="the brokers are too old: Apache Kafka 3.1 or later is needed")
-        case kafka.KafkaError() if isinstance(error, TOO_LARGE):
-            return JournalUnavailable(said, hint="a topic's max.message.bytes was lowered: " + APPLY)
-        case kafka.KafkaError() if isinstance(error, NO_TOPIC):
-            return JournalUnavailable(said, hint="a topic is not there: " + APPLY)
-        case _:
-            return JournalUnavailable(said, hint="look at the brokers; they are tried again")
+    for kinds, fate, hint in FATES:
+        if isinstance(error, kinds):
+            return fate(said, hint=hint)
+    return JournalUnavailable(said, hint="look at the brokers; they are tried again")

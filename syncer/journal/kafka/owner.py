@@ -15,40 +15,25 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 import structlog
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
 
 from syncer.errors import OutcomeUnknown, Retry, Superseded
+from syncer.faultpoints import at
 from syncer.journal.kafka.lease import place_of
-from syncer.journal.kafka.link import FENCED, meaning, speaking
-from syncer.journal.kafka.names import MAX_MESSAGE, topic_name
+from syncer.journal.kafka.link import FAILURES, FENCED, meaning
+from syncer.journal.kafka.producer import WITHIN, send, sending, start, transactional
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from syncer.journal import Record
     from syncer.journal.kafka.lease import Lease, Leases
+    from syncer.journal.kafka.producer import Producer
 
 log = structlog.get_logger()
 
 BEAT = 1.0  # seconds between signs of life
 LAPSED = 3.0  # seconds without one after which an owner may be followed by whoever is started in its place
-APPEND_WITHIN = 10.0  # seconds for a whole transaction
-GIVEN_UP_AFTER = 15_000  # milliseconds after which the broker ends one by itself: what hides everything behind it
-STOP_WITHIN = 2.0  # seconds for a producer to stop: one whose broker is away never does (PROTOCOL 33)
-
-
-PRODUCER: dict[str, Any] = {
-    "enable_idempotence": True,
-    "acks": "all",
-    "linger_ms": 0,
-    "compression_type": "zstd",
-    "max_batch_size": 256 * 1024,
-    "max_request_size": MAX_MESSAGE,  # counts uncompressed bytes
-    "request_timeout_ms": 8_000,
-}
-
-FAILURES = (KafkaError, TimeoutError, OSError, AssertionError)  # the last: aiokafka asserts what state it is in
+RELEASED_WITHIN = 2.0  # seconds for the word that somebody may follow: the broker may be away
 
 
 class Told(NamedTuple):
@@ -64,7 +49,7 @@ class KafkaOwner:
     def __init__(self, lease: Lease, leases: Leases, prefix: str, link: Mapping[str, Any], told: Told) -> None:
         self._lease, self._leases, self._prefix, self._told = lease, leases, prefix, told
         self._settings = {**link, **transactional(prefix, lease.name)}
-        self._producer: AIOKafkaProducer | None = None
+        self._producer: Producer | None = None
         self._turn = asyncio.Lock()
         self._beats: asyncio.Task[None] | None = None
         self._outdated: Superseded | None = None
@@ -73,7 +58,7 @@ class KafkaOwner:
     async def claim(self) -> None:
         """Fence whoever was the owner before, and say that it is this one now."""
         async with self._turn:
-            self._producer = await start(self._settings, f"become the owner '{self._lease.name}'")
+            self._producer = await self._start()
             await self._transact([], self._lease)
         self._beats = asyncio.create_task(self._beat())
 
@@ -99,9 +84,10 @@ class KafkaOwner:
         if self._beats:
             self._beats.cancel()
         async with self._turn:
-            if release and not self._outdated:
-                with suppress(Retry, Superseded):
-                    await self._transact([], replace(self._lease, released=True))
+            if release and self._producer and not self._outdated:
+                with suppress(Retry, Superseded, TimeoutError):
+                    async with asyncio.timeout(RELEASED_WITHIN):
+                        await self._transact([], replace(self._lease, released=True))
             self._outdated = self._outdated or Superseded(f"this process is the owner '{self._lease.name}' anew, or no more")
             await self._drop()
 
@@ -125,61 +111,60 @@ class KafkaOwner:
         if self._outdated:
             raise self._outdated
         if self._producer is None:
-            await self._confirm()
-            self._producer = await start(self._settings, f"become the owner '{self._lease.name}'")
-        producer, sent = self._producer, False
+            self._producer = await self._renewed()
+        producer, sent, begun_at = self._producer, False, time.time()
         try:
-            async with asyncio.timeout(APPEND_WITHIN):
+            async with asyncio.timeout(WITHIN):
+                at("transaction-begins")
                 await producer.begin_transaction()
-                placed = await _send(producer, [sending(self._prefix, record) for record in records])
+                at("transaction-begun")
+                placed = await send(producer, [sending(self._prefix, record) for record in records])
                 if lease:
                     place = place_of(self._prefix, lease.name)
                     await producer.send_and_wait(
                         place.topic, orjson.dumps(lease), key=lease.name.encode(), partition=place.partition
                     )
                 sent = True
+                at("transaction-sent")
                 await producer.commit_transaction()
+                at("transaction-committed")
         except BaseException as error:
             await self._drop()
             if not isinstance(error, FAILURES):
                 raise
             if isinstance(error, FENCED):
-                await self._confirm()
+                with suppress(Retry):
+                    await self._confirm()
             raise _failure(error, self._lease.name, unknown=sent) from error
-        self._alive_at = time.time()
+        self._alive_at = begun_at  # and no later: others may have learned of it long before the answer came here
         return placed
 
+    async def _renewed(self) -> Producer:
+        """A new producer. It fences whoever has followed: he is looked for before, and after, for he may have come meanwhile."""
+        await self._confirm()
+        at("producer-starts")
+        producer = await self._start()
+        try:
+            await self._confirm()
+        except BaseException:
+            await producer.stop()
+            raise
+        return producer
+
     async def _confirm(self) -> None:
-        """Make sure that nobody has followed: a new producer would fence him."""
+        """Make sure that nobody has followed."""
         lease, _ = await self._leases.read(self._lease.name) or (self._lease, 0)
         if lease.token != self._lease.token:
             self._outdated = superseded(lease)
             raise self._outdated
 
+    async def _start(self) -> Producer:
+        return await start(self._settings, f"become the owner '{self._lease.name}'")
+
     async def _drop(self) -> None:
         producer, self._producer = self._producer, None
         if producer:
-            await stop(producer)
-
-
-def sending(prefix: str, record: Record) -> dict[str, Any]:
-    """A record as the arguments of a producer's ``send``."""
-    return {
-        "topic": topic_name(prefix, record.topic),
-        "value": record.value,
-        "key": record.key.encode(),
-        "partition": record.partition,
-        "headers": [(name, value.encode()) for name, value in record.headers.items()],
-    }
-
-
-async def _send(producer: AIOKafkaProducer, records: Sequence[Mapping[str, Any]]) -> list[int]:
-    """Hand all to the broker, and wait for its word on each: a commit succeeds without those that it refused (PROTOCOL 32)."""
-    placed = await asyncio.gather(*[await producer.send(**record) for record in records], return_exceptions=True)
-    for place in placed:
-        if isinstance(place, BaseException):
-            raise place
-    return [place.offset for place in placed if not isinstance(place, BaseException)]
+            await producer.stop()
 
 
 def superseded(lease: Lease) -> Superseded:
@@ -196,33 +181,3 @@ def _failure(error: Exception, name: str, *, unknown: bool) -> Exception:
     if unknown and isinstance(told, Retry):
         return OutcomeUnknown(f"{told}; whether it was committed has to be read back", hint=told.hint)
     return told
-
-
-def transactional(prefix: str, name: str) -> dict[str, Any]:
-    """What makes a producer the only one of an owner's name: stable, so that the next one fences it (PROTOCOL 35)."""
-    return {"transactional_id": f"{prefix}-{name}", "transaction_timeout_ms": GIVEN_UP_AFTER}
-
-
-async def fence(link: Mapping[str, Any], prefix: str, name: str) -> None:
-    """Let the owner of that name write no more, without becoming it."""
-    await stop(await start({**link, **transactional(prefix, name)}, f"fence the owner '{name}'"))
-
-
-async def start(settings: Mapping[str, Any], why: str) -> AIOKafkaProducer:
-    """A producer that is ready. With a transactional id, whoever had that before can write no more."""
-    producer = AIOKafkaProducer(**PRODUCER, **settings)
-    try:
-        with speaking(why):
-            async with asyncio.timeout(APPEND_WITHIN):
-                await producer.start()
-    except BaseException:
-        await stop(producer)
-        raise
-    return producer
-
-
-async def stop(producer: AIOKafkaProducer) -> None:
-    """Stop a producer, whatever state it is in."""
-    with suppress(Exception):
-        async with asyncio.timeout(STOP_WITHIN):
-            await producer.stop()

@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from syncer.errors import JournalUnavailable, ResumeLost
 from syncer.journal import Stored
-from syncer.journal.kafka.link import speaking
+from syncer.journal.kafka.link import reaching
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 READ_BYTES = 16 * 1024 * 1024  # a read stops after this many bytes of values
 FETCH_BYTES = 4 * 1024 * 1024  # of a fetch, compressed; a larger batch comes alone
 FETCH_WAIT = 50  # milliseconds a broker may wait for data: a fetch begun too much ends soon
+ASKED_WITHIN = 8_000  # milliseconds for small answers; others may take as long as a slow line needs
 LOOK = 5  # milliseconds: nothing but the ends of transactions may be left, and of those nobody tells
 PATIENCE = 20.0  # seconds without a record where there must be one
 
@@ -34,7 +35,8 @@ class Reader:
 
     def __init__(self, link: Mapping[str, Any]) -> None:
         told = {"isolation_level": "read_committed", "auto_offset_reset": "none", "enable_auto_commit": False, **link}
-        self._asker = AIOKafkaConsumer(**told)
+        self._link = link
+        self._asker = AIOKafkaConsumer(**told, request_timeout_ms=ASKED_WITHIN)
         self._consumer = AIOKafkaConsumer(
             **told, fetch_max_wait_ms=FETCH_WAIT, max_partition_fetch_bytes=FETCH_BYTES, fetch_max_bytes=4 * FETCH_BYTES
         )
@@ -61,7 +63,7 @@ class Reader:
         """The first offset, and the one after everything that is committed."""
         deadline = time.monotonic() + PATIENCE
         while True:
-            with speaking(f"ask for the bounds of {place.topic}"):
+            async with reaching(self._link, f"ask for the bounds of {place.topic}"):
                 start, end = await asyncio.gather(self._asker.beginning_offsets([place]), self._asker.end_offsets([place]))
             if end[place] > self._committed.get(place, -1) or time.monotonic() > deadline:
                 return start[place], end[place]
@@ -69,7 +71,7 @@ class Reader:
 
     async def ends(self, places: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """The offset after everything that is committed, of many at once."""
-        with speaking("ask for the ends of topics"):
+        async with reaching(self._link, "ask for the ends of topics"):
             ends: dict[TopicPartition, int] = await self._asker.end_offsets(list(places))
         return ends
 
@@ -84,7 +86,7 @@ class Reader:
                 )
             if offset == end or self._empty.get(place) == (offset, end):
                 return []
-            with speaking(f"read {place.topic}, partition {place.partition}, from {offset}"):
+            async with reaching(self._link, f"read {place.topic}, partition {place.partition}, from {offset}"):
                 self._include(place)
                 self._consumer.seek(place, offset)
                 self._consumer.resume(place)

@@ -1,0 +1,61 @@
+"""What every error of the Kafka client means for us."""
+
+from __future__ import annotations
+
+import inspect
+import ssl
+
+import pytest
+from aiokafka import errors
+
+from syncer.errors import JournalUnavailable, Misconfigured, Refused, ResumeLost, Retry, Stop, SyncerError
+from syncer.journal.kafka.link import FATES, FENCED, meaning
+
+CLASSES = [each for each in vars(errors).values() if inspect.isclass(each) and issubclass(each, Exception)]
+CLASSES.remove(errors.BrokerResponseError)  # only ever one of its kinds
+FOR_GOOD: dict[type[Stop], set[str]] = {
+    Refused: {
+        "TopicAuthorizationFailedError", "GroupAuthorizationFailedError", "ClusterAuthorizationFailedError",
+        "TransactionalIdAuthorizationFailed", "SaslAuthenticationFailed", "UnsupportedSaslMechanismError",
+        "IllegalSaslStateError", "SecurityDisabled", "AuthenticationFailedError", "AuthenticationMethodNotSupported",
+    },
+    ResumeLost: {"OffsetOutOfRangeError", "NoOffsetForPartitionError"},
+    Misconfigured: {"UnsupportedVersionError", "IncompatibleBrokerVersion", "UnrecognizedBrokerVersion"},
+}  # fmt: skip
+
+
+def made(kind: type[Exception]) -> Exception:
+    return kind.__new__(kind, "why")
+
+
+def test_every_exception_of_the_client_library_has_its_fate() -> None:
+    fates = {each: meaning(made(each), "append") for each in CLASSES if issubclass(each, errors.KafkaError)}
+    assert len(fates) > 100
+    # Whoever gets one of these has made a mistake in using the library: a bug, and no trouble with Kafka.
+    assert {each.__name__ for each in CLASSES if each not in fates} == {"ConsumerStoppedError", "IllegalOperation"}
+    for fate, names in FOR_GOOD.items():
+        assert {each.__name__ for each, error in fates.items() if type(error) is fate} == names
+    waited_for = [error for error in fates.values() if not isinstance(error, Stop)]
+    assert {type(error) for error in waited_for} == {JournalUnavailable}
+    assert all(isinstance(error, Retry) and error.hint and "append" in str(error) for error in waited_for)
+
+
+def test_no_error_has_two_fates() -> None:
+    for each in CLASSES:
+        assert sum(issubclass(each, kinds) for kinds, *_ in FATES) <= 1
+    assert not any(issubclass(each, kinds) for each in FENCED for kinds, *_ in FATES)  # who was fenced asks who is the owner
+
+
+@pytest.mark.parametrize(
+    ("error", "fate"),
+    [
+        (TimeoutError(), JournalUnavailable),
+        (ConnectionResetError("reset"), JournalUnavailable),
+        (ssl.SSLEOFError("the broker went away"), JournalUnavailable),
+        (ssl.SSLCertVerificationError("self-signed"), Refused),
+        (AssertionError("Did we not perform bootstrap?"), JournalUnavailable),
+    ],
+)
+def test_other_errors_that_come_from_there(error: Exception, fate: type[SyncerError]) -> None:
+    assert type(meaning(error, "read")) is fate
+    assert meaning(error, "read").hint
