@@ -119,9 +119,9 @@ def is_free(path: Path) -> bool:
 class Connection(sqlite3.Connection):
     """A connection in autocommit mode that knows its file, and may be handed from thread to thread, used by one at a time."""
 
-    def __init__(self, path: Path, mode: str = "rwc") -> None:
-        uri = f"{path.absolute().as_uri()}?mode={mode}"
-        super().__init__(uri, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+    def __init__(self, path: Path, *, to_read: bool = False) -> None:
+        name = f"{path.as_uri()}?mode=ro" if to_read else path
+        super().__init__(name, uri=to_read, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
         self.path = path
         self._file = _identity(path)
         self._look_at = 0.0
@@ -176,7 +176,7 @@ def connect_to_read(path: Path, migrations: Sequence[str]) -> Connection:
     Raises what :func:`connect` raises, Misconfigured also when the layout is older; Missing while the file is being made.
     """
     try:
-        db = Connection(path, "ro")
+        db = Connection(path, to_read=True)
         with closing_on_error(db):
             known = _kind(migrations), len(migrations)
             found = _mark(db)
