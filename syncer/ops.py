@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     Status = Callable[[], Awaitable[dict[str, Any]]]
     Unready = Callable[[], list[str]]
 
+SHARED = 1.0  # seconds a status is good for
+
 _PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="5"><title>syncer</title>
 <style>body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem;color:#222}
 h1{font-size:1.3rem}h2{font-size:1rem;margin:1.5rem 0 .3rem}table{border-collapse:collapse;min-width:24rem}
@@ -32,8 +35,10 @@ td{padding:.15rem 1.5rem .15rem 0;border-bottom:1px solid #ddd}td:last-child{fon
 async def serving(settings: OpsSettings, status: Status, unready: Unready) -> AsyncIterator[str]:
     """Serve for as long as the block lasts; gives the address. Raises Misconfigured when it cannot be had.
 
-    ``unready`` names what keeps the hub from doing its work right now; nothing means ready.
+    ``unready`` names what keeps the hub from doing its work right now; nothing means ready. However many ask, ``status`` is
+    asked once at a time, and not again within ``SHARED``.
     """
+    status = _Shared(status).get
 
     async def livez(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -77,6 +82,27 @@ async def serving(settings: OpsSettings, status: Status, unready: Unready) -> As
         yield url_of(*runner.addresses[0][:2])
     finally:
         await runner.cleanup()
+
+
+class _Shared:
+    """What is worked out once for all who want it at the same time."""
+
+    def __init__(self, status: Status) -> None:
+        self._status = status
+        self._told: asyncio.Future[dict[str, Any]] | None = None
+        self._good_until = 0.0
+
+    async def get(self) -> dict[str, Any]:
+        """The status of this second. Whoever goes away before it is told takes it from nobody."""
+        if self._told is None or (self._told.done() and asyncio.get_running_loop().time() >= self._good_until):
+            self._told = asyncio.ensure_future(self._status())
+            self._told.add_done_callback(self._is_good)
+        return await asyncio.shield(self._told)
+
+    def _is_good(self, told: asyncio.Future[dict[str, Any]]) -> None:
+        self._good_until = asyncio.get_running_loop().time() + SHARED
+        if not told.cancelled():
+            told.exception()  # is everybody's who asked; where all have left, nobody's
 
 
 @web.middleware

@@ -251,8 +251,11 @@ class Rig:
             else:
                 self.outcomes[verdict] += 1
         if records:
-            resume = encode_resume(Resume(Position(), dict(self.appended), {}, {}))
-            await self.journal.commit([*records, Record(Topic.POSITIONS, 0, POSITION_KEY, resume)])
+            await self.journal.commit([*records, self.noted()])
+
+    def noted(self) -> Record:
+        """What ingest says of what it has appended."""
+        return Record(Topic.POSITIONS, 0, POSITION_KEY, encode_resume(Resume(Position(), dict(self.appended), {}, {})))
 
     async def drain(self) -> None:
         """Until everything that was said has its outcome."""

@@ -327,7 +327,7 @@ async def _append_many(rig: Rig, count: int) -> None:
             )  # fmt: skip
             records.append(change_record(made, rig.journal.partitions))
             rig.appended[records[-1].partition] += 1
-        await rig.journal.commit(records)
+        await rig.journal.commit([*records, rig.noted()])
 
 
 def test_a_backlog_does_not_fill_the_memory(play: Play) -> None:

@@ -36,12 +36,16 @@ class Window:
         self.reasons: list[str] = []
         self.status = STATUS
         self.error: Exception | None = None
+        self.told = 0
         self.session = aiohttp.ClientSession()
 
     async def tell(self) -> dict[str, Any]:
+        self.told += 1
+        status = self.status
+        await asyncio.sleep(0)
         if self.error:
             raise self.error
-        return self.status
+        return status
 
     async def get(self, path: str, method: str = "GET") -> tuple[int, str, str]:
         async with self.session.request(method, self.url + path) as response:
@@ -49,8 +53,9 @@ class Window:
 
 
 @pytest.fixture
-async def window() -> AsyncIterator[Window]:
+async def window(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Window]:
     window = Window()
+    monkeypatch.setattr(ops, "SHARED", 0.0)
     async with window.session, ops.serving(OpsSettings(listen="127.0.0.1:0"), window.tell, lambda: window.reasons) as window.url:
         yield window
 
@@ -99,6 +104,18 @@ async def test_the_page_is_for_people_and_trusts_nobody(window: Window) -> None:
     assert "<td>&lt;u&gt;</td><td>%d</td>" in text
     for tag in ("<b>", "<i>", "<u>", "<script"):
         assert tag not in text
+
+
+async def test_however_many_look_the_status_is_worked_out_once(window: Window, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ops, "SHARED", 0.2)
+    texts = await asyncio.gather(*(window.get(path) for path in ("/status", "/", "/status", "/")))
+    assert {status for status, _, _ in texts} == {200}
+    assert window.told == 1
+    window.status = {"appended": 12346}
+    assert "12345" in (await window.get("/status"))[2]
+    await asyncio.sleep(0.25)
+    assert "12346" in (await window.get("/status"))[2]
+    assert window.told == 2
 
 
 @pytest.mark.parametrize("path", ["/status", "/"])

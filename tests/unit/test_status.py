@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from syncer import status
 from syncer.config import JournalSettings
 from syncer.journal import POSITION_KEY, Journal, Record, Topic, change_record, open_journal
 from syncer.model import Cause, Change, Position, Source
@@ -16,8 +17,10 @@ from syncer.records import MARK_KEY, Resume, SetAside, encode_mark, encode_resum
 from syncer.status import read_status, set_asides
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
+
+    from syncer.journal import Stored
 
 PARTITIONS = 3
 NEWEST = 1_762_077_598_123
@@ -133,6 +136,46 @@ async def test_a_change_that_ingest_did_not_count_shows(journal: Journal) -> Non
     await hub.append(3)
     await hub.append(1, told=False)
     assert (await read_status(journal))["balanced"] is False
+
+
+async def test_of_a_long_queue_only_the_beginning_is_looked_at(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status, "LOOKED_AT", 5)
+    hub = Hub(journal)
+    await hub.append(1, stream="repair")
+    await hub.append(30)
+    await hub.finish(1, 2, 7, published=3)
+    read, records = journal.read, 0
+
+    async def counted(*args: Any, **options: Any) -> Sequence[Stored]:
+        nonlocal records
+        found = await read(*args, **options)
+        records += len(found)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal, "read", counted)
+        told = await read_status(journal)
+    assert (told["appended"], told["queued"], told["balanced"]) == (31, 28, True)
+    assert records < 15
+    await hub.append(3, stream="replay")  # behind what is looked at
+    assert (await read_status(journal))["queued"] == 28
+    await hub.finish(*(number for number in range(30) if number not in {1, 2, 7}), published=27, by_hand=1)
+    told = await read_status(journal)
+    assert (told["appended"], told["queued"], told["balanced"]) == (34, 4, True)
+
+
+@pytest.mark.parametrize("published", [3, 9])
+async def test_what_is_lost_of_a_long_queue_shows_when_it_is_short(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, published: int
+) -> None:
+    """Of what was done, two changes fewer or four more are counted than there were."""
+    monkeypatch.setattr(status, "LOOKED_AT", 5)
+    hub = Hub(journal)
+    await hub.append(30)
+    await hub.finish(*range(5), published=published)
+    await hub.finish(*range(21), published=21)
+    told = await read_status(journal)
+    assert (told["appended"], told["queued"], told["balanced"]) == (30, 4, False)
 
 
 async def test_a_record_that_is_no_change_is_queued_like_one(journal: Journal) -> None:
