@@ -92,7 +92,7 @@ def _reach(settings: Settings) -> None:
             session.get(url, headers=headers, allow_redirects=False) as response,
         ):
             if response.status != HTTPStatus.OK or response.content_type != "text/event-stream":
-                raise refusal(response, running=False)
+                raise refusal(response, worked=False)
 
     try:
         asyncio.run(ask())

@@ -24,8 +24,8 @@ def token_refused(response: ClientResponse) -> bool:
     return response.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND}
 
 
-def refusal(response: ClientResponse, *, running: bool) -> SyncerError:
-    """The error to raise. What looks like a mistake in the settings is one only as long as nothing ever worked (``running``)."""
+def refusal(response: ClientResponse, *, worked: bool) -> SyncerError:
+    """The error to raise. What looks like a mistake in the settings is one only as long as they never ``worked``."""
     status = response.status
     said = f"{response.url.host} answered {status} {response.reason}"
     if status in FORBIDDEN:
@@ -33,9 +33,14 @@ def refusal(response: ClientResponse, *, running: bool) -> SyncerError:
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         hint = "an address may have two connections: is another reader running on it?"
         return FeedUnavailable(said, after=_retry_after(response), hint=hint)
-    if status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in PASSING and not running:
+    if status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in PASSING:
         what = "not an event stream" if status == HTTPStatus.OK else said
-        return Misconfigured(f"the feed cannot be read: {what}", hint="look at feed.url, feed.streams and feed.since")
+        look = "look at feed.url, feed.streams and feed.since"
+        if not worked:
+            return Misconfigured(f"the feed cannot be read: {what}", hint=look)
+        return FeedUnavailable(
+            what, after=_retry_after(response), hint=f"these streams could be read before; if it lasts, {look}"
+        )
     return FeedUnavailable(said, after=_retry_after(response))
 
 

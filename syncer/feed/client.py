@@ -107,6 +107,7 @@ class Feed:
     def start(self, position: Position) -> None:
         """Go on from a position, not connected; without one from ``begin``, which is ``feed.since`` or else now."""
         self._cursor = Cursor(self._settings.streams, position)
+        self._worked = self._cursor.complete or self.counts.connections > 0  # with these streams, now or before a restart
         self._vitals = Vitals()
         self.begin = _milliseconds(self._settings.since) if self._settings.since else int(time.time() * 1000)
 
@@ -159,7 +160,7 @@ class Feed:
             response.close()
             if not fresh and answers.token_refused(response):
                 self._forget_token(begin)
-            raise answers.refusal(response, running=self.counts.connections > 0 or not fresh)
+            raise answers.refusal(response, worked=self._worked)
         ahead = answers.clock_ahead(response)
         self._connection = _Connection(
             response,
@@ -169,6 +170,7 @@ class Feed:
             min(begin, int(time.time() * 1000) + ahead),
             ahead,
         )
+        self._worked = True
         self._cursor.connected()
         self._vitals.listening(now)
         self.counts.connections += 1

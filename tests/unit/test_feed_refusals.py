@@ -108,6 +108,23 @@ async def test_a_later_one_is_trouble_of_the_servers(behaviour: Behaviour, failu
         assert [type(error) for error in failures] == [FeedUnavailable] * 2
 
 
+@pytest.mark.parametrize("behaviour", [answering(400), answering(404), answering(301, Location="/"), answering(200)])
+async def test_so_is_one_after_a_restart_with_the_same_streams(behaviour: Behaviour, failures: list[Retry]) -> None:
+    """A passing 404 must not keep the hub down: with a position of theirs, the streams could be read before."""
+    position = Position({EQIAD: T0})
+    async with reading(behaviour, behaviour, behaviour, streaming(block(T0 + 1)), start=position) as (feed, _):
+        await read(feed)
+        assert [type(error) for error in failures] == [FeedUnavailable] * 3
+        assert all("feed.url" in (error.hint or "") for error in failures)
+
+
+async def test_other_streams_than_before_may_be_a_mistake() -> None:
+    position = Position({("eqiad.mediawiki.revision-create", 0): T0})
+    async with reading(answering(404), start=position) as (feed, _):
+        with pytest.raises(Misconfigured, match="404"):
+            await read(feed)
+
+
 async def test_a_server_that_is_away_is_waited_for(failures: list[Retry]) -> None:
     async with reading(streaming(block(T0))) as (feed, _):
         url, feed._url = feed._url, "http://127.0.0.1:9/v2/stream/recentchange"
