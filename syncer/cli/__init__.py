@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from syncer import config, telemetry
-from syncer.errors import Misconfigured, Retry, Stop, SyncerError
+from syncer.errors import Retry, Stop, SyncerError
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -201,8 +201,3 @@ def _complain(error: SyncerError) -> None:
     stderr.print(f"[red]error:[/] {escape(str(error))}")
     if error.hint:
         stderr.print(f"[yellow]hint:[/] {escape(error.hint)}")
-
-
-def needs(extra: str, error: ImportError) -> Misconfigured:
-    """What to say when a part is used whose extra is not installed."""
-    return Misconfigured(f"{error.name} is not installed", hint=f"pip install 'wiki-syncer[{extra}]'")

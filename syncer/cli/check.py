@@ -14,9 +14,10 @@ import typer
 from rich.markup import escape
 
 from syncer import sqlite
-from syncer.cli import app, needs, options, print_json, stdout
+from syncer.cli import app, options, print_json, stdout
 from syncer.cli.status import ask_hub
 from syncer.errors import Misconfigured, Missing, SyncerError
+from syncer.extras import missing
 from syncer.journal import open_journal
 from syncer.store import Store
 
@@ -154,4 +155,4 @@ def _hub() -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise needs("hub", error) from error
+        raise missing("hub", error) from error

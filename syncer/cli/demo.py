@@ -22,8 +22,9 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from syncer.cli import app, needs, options, print_json, run_async, stderr, stdout
+from syncer.cli import app, options, print_json, run_async, stderr, stdout
 from syncer.clock import now_iso
+from syncer.extras import missing
 from syncer.journal import open_journal
 from syncer.mirror.reading import export
 from syncer.status import read_status
@@ -79,7 +80,7 @@ async def _demo(plan: Plan, folder: Path, *, json: bool) -> int:
         from syncer.demo.faults import Faults  # noqa: PLC0415
         from syncer.demo.server import serve  # noqa: PLC0415
     except ImportError as error:
-        raise needs("hub", error) from error
+        raise missing("hub", error) from error
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     farm = Farm(pages=0 if plan.history else 400, seed=plan.seed)
     farm.faults = Faults(

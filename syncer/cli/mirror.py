@@ -14,8 +14,9 @@ from rich.markup import escape
 from rich.progress import track
 
 from syncer import sqlite
-from syncer.cli import app, needs, options, print_json, run_async, stderr, stdout, write
+from syncer.cli import app, options, print_json, run_async, stderr, stdout, write
 from syncer.errors import Missing
+from syncer.extras import missing
 from syncer.journal import open_journal
 from syncer.mirror import Mirror
 from syncer.mirror.reading import export as export_pages
@@ -82,11 +83,11 @@ async def _journal(settings: Settings, stop: asyncio.Event, until_idle: float | 
     while not stop.is_set():
         try:
             return await open_journal(settings.journal, create=False)
-        except Missing as missing:
+        except Missing as error:
             if asyncio.get_running_loop().time() >= patience:
                 raise
             if not waiting:
-                log.warning("there is no journal yet: it is waited for", why=str(missing), hint=missing.hint)
+                log.warning("there is no journal yet: it is waited for", why=str(error), hint=error.hint)
             waiting = True
             await unless(stop, LOOK_EVERY)
     return None
@@ -118,7 +119,7 @@ async def _api(settings: Settings) -> AsyncIterator[Any]:
     try:
         from syncer.daemon import api_client  # noqa: PLC0415 - an extra
     except ImportError as error:
-        raise needs("hub", error) from error
+        raise missing("hub", error) from error
     async with api_client(settings) as api:
         yield api
 

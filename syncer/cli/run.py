@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from syncer.cli import app, needs, options, run_async
+from syncer.cli import app, options, run_async
+from syncer.extras import missing
 from syncer.journal import Shard
 
 MOST_SHARDS = 64
@@ -58,6 +59,6 @@ def _run(until_idle: float | None, **part: Any) -> None:
     try:
         from syncer import daemon  # noqa: PLC0415 - an extra
     except ImportError as error:
-        raise needs("hub", error) from error
+        raise missing("hub", error) from error
     settings = options.settings()
     raise typer.Exit(run_async(daemon.run(settings, daemon.Part(**part), until_idle=until_idle)))
