@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import importlib
+import math
 import os
 import sys
 from dataclasses import dataclass, field
@@ -102,6 +103,13 @@ def _pair(pair: str) -> tuple[str, str]:
     if not equals:
         raise typer.BadParameter(f"--set wants KEY=VALUE, not {pair!r}")
     return key.strip(), value
+
+
+def finite(value: float | None) -> float | None:
+    """A number of the command line that has to be one; bounds let ``nan`` through."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is no number to count with")
+    return value
 
 
 @app.command()

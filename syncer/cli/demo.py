@@ -22,8 +22,9 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from syncer.cli import app, options, print_json, run_async, stderr, stdout
+from syncer.cli import app, finite, options, print_json, run_async, stderr, stdout
 from syncer.clock import now_iso
+from syncer.errors import Misconfigured
 from syncer.extras import missing
 from syncer.journal import open_journal
 from syncer.mirror.reading import export
@@ -57,20 +58,34 @@ class Plan:
 @app.command()
 def demo(
     *,
-    seconds: Annotated[float, typer.Option(help="How long the wikis are busy.")] = 20.0,
-    rate: Annotated[float, typer.Option(help="Actions a second; all of Wikimedia sees about 25.")] = 15.0,
+    seconds: Annotated[float, typer.Option(min=1, max=86400, callback=finite, help="How long the wikis are busy.")] = 20.0,
+    rate: Annotated[
+        float, typer.Option(min=0.1, max=1000, callback=finite, help="Actions a second; all of Wikimedia sees about 25.")
+    ] = 15.0,
     seed: Annotated[int, typer.Option(help="Another seed, another farm.")] = 1,
     history: Annotated[
         Path | None, typer.Option(help="Replay these page histories instead: .jsonl or a MediaWiki .xml export.")
     ] = None,
-    keep: Annotated[Path | None, typer.Option(help="Keep journal, store and mirror in this folder.")] = None,
+    keep: Annotated[Path | None, typer.Option(help="Keep journal, store and mirror in this folder, a new one.")] = None,
     json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
 ) -> None:
     """Mirror a generated wiki farm and compare; exit 1 if a page differs."""
     options.settings(log_level="warning")
     plan = Plan(seconds, rate, seed, history)
     with tempfile.TemporaryDirectory(prefix="syncer-demo-") as folder:
-        raise typer.Exit(run_async(_demo(plan, (keep or Path(folder)).absolute(), json=json)))
+        raise typer.Exit(run_async(_demo(plan, _new(keep.absolute()) if keep else Path(folder), json=json)))
+
+
+def _new(folder: Path) -> Path:
+    """Make the folder. What another demo has left in it would be taken for this one's."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        used = any(folder.iterdir())
+    except OSError as error:
+        raise Misconfigured(f"--keep: {folder} cannot be used: {error.strerror}", hint="choose another folder") from error
+    if used:
+        raise Misconfigured(f"--keep: there is something in {folder} already", hint="choose another folder, or empty this one")
+    return folder
 
 
 async def _demo(plan: Plan, folder: Path, *, json: bool) -> int:
@@ -81,7 +96,6 @@ async def _demo(plan: Plan, folder: Path, *, json: bool) -> int:
         from syncer.demo.server import serve  # noqa: PLC0415
     except ImportError as error:
         raise missing("hub", error) from error
-    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     farm = Farm(pages=0 if plan.history else 400, seed=plan.seed)
     farm.faults = Faults(
         latency=LATENCY, cut_after=CUT_AFTER, cut="midevent", canary_every=1.0, duplicate=0.02, reorder=0.02,

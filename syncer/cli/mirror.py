@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.progress import track
 
 from syncer import sqlite
-from syncer.cli import app, options, print_json, run_async, stderr, stdout, write
+from syncer.cli import app, finite, options, print_json, run_async, stderr, stdout, write
 from syncer.errors import Missing
 from syncer.extras import missing
 from syncer.journal import open_journal
@@ -46,7 +46,9 @@ Wiki = Annotated[str | None, typer.Option(help="Only this wiki id.")]
 
 @mirror.command()
 def follow(
-    until_idle: Annotated[float | None, typer.Option(min=0.1, help="End after this many seconds at the journal's end.")] = None,
+    until_idle: Annotated[
+        float | None, typer.Option(min=0.1, callback=finite, help="End after this many seconds at the journal's end.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Say at the end, as JSON, what was done.")] = False,
 ) -> None:
     """Subscribe to the mutations and apply them, for ever or until idle."""

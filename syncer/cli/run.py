@@ -6,14 +6,17 @@ from typing import Annotated, Any
 
 import typer
 
-from syncer.cli import app, options, run_async
+from syncer.cli import app, finite, options, run_async
 from syncer.extras import missing
 from syncer.journal import Shard
 
 MOST_SHARDS = 64
 
 UntilIdle = Annotated[
-    float | None, typer.Option(min=0.1, help="End when the feed is connected and for so many seconds there was nothing to do.")
+    float | None,
+    typer.Option(
+        min=0.1, callback=finite, help="End when the feed is connected and for so many seconds there was nothing to do."
+    ),
 ]
 
 

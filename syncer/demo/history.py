@@ -15,16 +15,21 @@ from syncer.demo.actions import Done
 from syncer.demo.events import FORMATS
 from syncer.demo.sites import Site
 from syncer.demo.state import TEXT, By, User, WikiRefuses
+from syncer.errors import Misconfigured
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from types import UnionType
 
     from syncer.demo.farm import Farm
     from syncer.demo.wiki import Wiki
 
 PROJECTS = ("wiktionary", "wikibooks", "wikinews", "wikiquote", "wikisource", "wikiversity", "wikivoyage")
 OPENERS = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
+REVISION: dict[str, type | UnionType] = {"wiki": str, "title": str, "ns": int, "timestamp": str, "text": str | None}
+BROKEN = (ValueError, SyntaxError, EOFError, lzma.LZMAError, AssertionError, AttributeError, TypeError)  # what parsers raise
+FORMS = "it takes a MediaWiki XML export (.xml) or JSON lines of wiki, ns, title, timestamp, text (.jsonl); also .gz, .xz, .bz2"
 WITHHELD = "(this revision is hidden)"
 
 
@@ -45,30 +50,36 @@ class Past(NamedTuple):
 def read(path: Path) -> Iterator[Past]:
     """The revisions of a file, in its order. The ending tells the form: .jsonl or .xml, and .gz, .xz or .bz2 after it.
 
-    Raises ValueError on a line that is none, OSError where the file cannot be read.
+    Raises Misconfigured where the file cannot be read, or is not what its ending says, to its end.
     """
     opener: Any = OPENERS.get(path.suffix, open)
     form = path.suffixes[-2:][0] if path.suffix in OPENERS else path.suffix
-    with opener(path, "rb") as file:
-        yield from _read_xml(file) if form == ".xml" else map(_line, file)
+    try:
+        with opener(path, "rb") as file:
+            yield from _read_xml(file) if form == ".xml" else map(_line, file)
+    except (OSError, *BROKEN) as error:
+        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise Misconfigured(f"{path} is no history that could be replayed: {why}", hint=FORMS) from error
 
 
 def _line(line: bytes) -> Past:
     found = orjson.loads(line)
-    try:
-        return Past(
-            wiki_id=found["wiki"],
-            title=found["title"],
-            namespace=found["ns"],
-            timestamp=found["timestamp"],
-            user=found.get("user") or "Historian",
-            comment=found.get("comment") or "",
-            minor=bool(found.get("minor")),
-            model=found.get("model") or "wikitext",
-            text=found["text"],
-        )
-    except KeyError as missing:
-        raise ValueError(f"a revision without {missing}: {line[:80]!r}") from None
+    if not isinstance(found, dict):
+        raise TypeError(f"no revision: {line[:80]!r}")
+    for name, kinds in REVISION.items():
+        if name not in found or not isinstance(found[name], kinds):
+            raise TypeError(f"a revision without {name}: {line[:80]!r}")
+    return Past(
+        wiki_id=found["wiki"],
+        title=found["title"],
+        namespace=found["ns"],
+        timestamp=found["timestamp"],
+        user=str(found.get("user") or "Historian"),
+        comment=str(found.get("comment") or ""),
+        minor=bool(found.get("minor")),
+        model=str(found.get("model") or "wikitext"),
+        text=found["text"],
+    )
 
 
 def _read_xml(file: IO[bytes]) -> Iterator[Past]:
@@ -98,7 +109,10 @@ class Replay:
 
     def __init__(self, farm: Farm, path: Path, *, limit: int = 5_000) -> None:
         self._farm = farm
-        self._left = iter(sorted(islice(read(path), limit), key=lambda past: past.timestamp))
+        past = sorted(islice(read(path), limit), key=lambda past: past.timestamp)
+        if not past:
+            raise Misconfigured(f"{path} holds no revision", hint=FORMS)
+        self._left = iter(past)
 
     def step(self) -> Done | None:
         """Replay the next revision that changes something. None at the end."""

@@ -76,6 +76,11 @@ def test_the_verbs_are_those_of_the_design(run: Run) -> None:
         (["--log-level", "loud", "status"], "loud"),
         (["run", "--until-idle", "soon"], "--until-idle"),
         (["run", "--until-idle", "0"], "--until-idle"),
+        (["run", "--until-idle", "nan"], "--until-idle"),
+        (["mirror", "follow", "--until-idle", "nan"], "--until-idle"),
+        (["demo", "--seconds", "nan"], "--seconds"),
+        (["demo", "--rate", "inf"], "--rate"),
+        (["demo", "--seconds", "-1"], "--seconds"),
         (["enrich", "--shard", "3/2"], "--shard"),
         (["enrich", "--shard", "half"], "--shard"),
         (["mirror", "follow", "--until-idle", "-1"], "--until-idle"),
@@ -118,6 +123,9 @@ def test_nothing_asked_for_is_misuse_with_the_choice(run: Run, group: list[str])
         (["run"], {"OPS__LISTEN": "a..b:80"}, "ops.listen"),
         (["run"], {"API__REQUESTS_PER_MINUTE": "5000"}, "200"),
         (["run"], {"FEED__STREAMS": "recentchanges"}, "recentchange"),
+        (["demo", "--history", "/nowhere/history.xml"], {}, "/nowhere/history.xml"),
+        (["demo", "--keep", "/etc"], {}, "something in /etc already"),
+        (["demo", "--keep", "/dev/null"], {}, "/dev/null cannot be used"),
     ],
 )
 def test_settings_that_cannot_work_are_78_with_a_hint(

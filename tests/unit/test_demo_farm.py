@@ -25,6 +25,7 @@ from syncer.demo.query import answer, json_string
 from syncer.demo.selection import View
 from syncer.demo.sites import SITES, BadTitle, OtherWiki, Site, Title
 from syncer.demo.state import WikiRefuses
+from syncer.errors import Misconfigured
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -346,11 +347,32 @@ def test_a_history_is_replayed_in_the_order_of_its_time(tmp_path: Path, ending: 
     assert SITES[0].namespaces[2] == "User"
 
 
-def test_a_line_that_is_no_revision_is_an_error(tmp_path: Path) -> None:
-    path = tmp_path / "pairs.jsonl"
-    path.write_text('{"wiki": "enwiki", "old_text": "x"}')
-    with pytest.raises(ValueError, match="without 'title'"):
-        list(read(path))
+XML = b'<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/" version="0.11" xml:lang="de"><siteinfo>'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("nowhere.xml", None, "No such file"), ("words.jsonl", b"words", "line 1"), ("list.jsonl", b"[1]", "no revision"),
+        ("pairs.jsonl", b'{"wiki": "enwiki", "old_text": "x"}', "without title"),
+        ("types.jsonl", json.dumps({**LINE, "ns": "2"}).encode(), "without ns"), ("latin.jsonl", b'{"wiki": "\xff"}', "line 1"),
+        ("half.xml", XML, "no element found"), ("page.xml", b"<html></html>", "page.xml"),
+       
+        ("half.xml.gz", gzip.compress(XML)[:50], "ended"),        ("plain.xml.xz", XML, "not supported"), ("nothing.jsonl", b"", "holds no revision"),
+    ],
+)  # fmt: skip
+def test_what_is_no_history_is_named_with_what_would_be_one(tmp_path: Path, name: str, content: bytes | None, why: str) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(Misconfigured, match=why) as caught:
+        Replay(Farm([]), tmp_path / name)
+    assert name in str(caught.value)
+    assert ".jsonl" in (caught.value.hint or "")
+
+
+def test_a_folder_is_no_history(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="Is a directory"):
+        Replay(Farm([]), tmp_path)
 
 
 def test_an_xml_export_is_replayed(tmp_path: Path) -> None:
