@@ -357,8 +357,8 @@ XML = b'<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/" version="0.
         ("pairs.jsonl", b'{"wiki": "enwiki", "old_text": "x"}', "without title"),
         ("types.jsonl", json.dumps({**LINE, "ns": "2"}).encode(), "without ns"), ("latin.jsonl", b'{"wiki": "\xff"}', "line 1"),
         ("half.xml", XML, "no element found"), ("page.xml", b"<html></html>", "page.xml"),
-       
-        ("half.xml.gz", gzip.compress(XML)[:50], "ended"),        ("plain.xml.xz", XML, "not supported"), ("nothing.jsonl", b"", "holds no revision"),
+        ("half.xml.gz", gzip.compress(XML)[:50], "ended"), ("plain.xml.xz", XML, "not supported"),
+        ("nothing.jsonl", b"", "holds no revision"),
     ],
 )  # fmt: skip
 def test_what_is_no_history_is_named_with_what_would_be_one(tmp_path: Path, name: str, content: bytes | None, why: str) -> None:
