@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, V
 from syncer.errors import Misconfigured
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 PREFIX = "SYNCER_"
@@ -212,7 +212,16 @@ def url_of(host: str, port: int) -> str:
 
 
 def load(path: Path | None = None, flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> Settings:
-    """Build the settings. ``flags`` maps dotted keys (``feed.url``) to values. Raises Misconfigured, naming the key."""
+    """Build the settings. ``flags`` maps dotted keys (``feed.url``) to values. Raises Misconfigured, naming the key.
+
+    A secret is no flag: everybody on the machine can read the arguments of a process.
+    """
+    for key in secret_keys().intersection(flags or ()):
+        variable = PREFIX + key.upper().replace(".", "__")
+        raise Misconfigured(
+            f"{key} is a secret, and what stands on the command line everybody can read",
+            hint=f"set {variable} in the environment, or {key} in the file of --config",
+        )
     merged: dict[str, Any] = {}
     for layer in (_file(path), _environment(os.environ if environ is None else environ), _nested(flags or {})):
         _merge(merged, layer)
@@ -230,6 +239,19 @@ def load(path: Path | None = None, flags: Mapping[str, Any] | None = None, envir
 def known_keys() -> dict[str, Any]:
     """Every dotted key with its default, in the order of the sections."""
     return dict(_flat(Settings()))
+
+
+def secret_keys() -> frozenset[str]:
+    """Those that nobody may see the value of."""
+    return frozenset(_secrets(Settings))
+
+
+def _secrets(section: type[Section], prefix: str = "") -> Iterator[str]:
+    for name, field in section.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            yield from _secrets(field.annotation, f"{prefix}{name}.")
+        elif SecretStr in get_args(field.annotation):
+            yield prefix + name
 
 
 def _flat(section: Section, prefix: str = "") -> list[tuple[str, Any]]:

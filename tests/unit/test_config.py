@@ -298,8 +298,22 @@ def test_a_secret_is_nowhere_to_be_seen(tmp_path: Path) -> None:
         assert SECRET not in text
 
 
+@pytest.mark.parametrize("key", ["api.token", "journal.kafka.password"])
+def test_a_secret_is_no_flag(key: str) -> None:
+    assert key in config.secret_keys()
+    with pytest.raises(Misconfigured, match=key) as caught:
+        load(flags={key: SECRET}, environ={})
+    assert f"SYNCER_{key.upper().replace('.', '__')}" in str(caught.value.hint)
+
+
+def test_a_secret_is_a_setting_that_says_so() -> None:
+    """A name that sounds like one, but for the files that hold them."""
+    sounding = {key for key in known_keys() if key.endswith(("password", "token", "secret", "key"))}
+    assert sounding == config.secret_keys()
+
+
 def test_the_cause_of_a_refusal_shows_no_secret_either(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured) as caught:
-        load(flags={"api.token": [SECRET]}, environ={})
+        load(toml(tmp_path, f'[api]\ntoken = ["{SECRET}"]\n'), environ={})
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__

@@ -72,5 +72,6 @@ def brokers(url: str) -> list[str]:
     for address in found:
         host, colon, port = address.rpartition(":")
         if not host or not colon or not port.isdigit() or "/" in address or "@" in address:
-            raise Misconfigured(f"journal.url is no list of brokers: {url}", hint="kafka://host:port[,host:port]")
+            shown = "it has an @, and a password has no place in it" if "@" in url else url
+            raise Misconfigured(f"journal.url is no list of brokers: {shown}", hint="kafka://host:port[,host:port]")
     return found
