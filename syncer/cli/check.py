@@ -83,6 +83,7 @@ def _reach(settings: Settings) -> None:
 
     from syncer.feed.answers import refusal  # noqa: PLC0415
     from syncer.fetch import user_agent  # noqa: PLC0415
+    from syncer.proxy import through  # noqa: PLC0415
 
     url = settings.feed.url.rstrip("/") + "/" + ",".join(settings.feed.streams)
     headers = {"User-Agent": user_agent(settings.contact), "Accept": "text/event-stream"}
@@ -90,7 +91,7 @@ def _reach(settings: Settings) -> None:
     async def ask() -> None:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE)) as session,
-            session.get(url, headers=headers, allow_redirects=False) as response,
+            session.get(url, headers=headers, allow_redirects=False, **through(url)) as response,
         ):
             if response.status != HTTPStatus.OK or response.content_type != "text/event-stream":
                 raise refusal(response, worked=False)

@@ -24,6 +24,7 @@ from syncer.feed.position import Cursor, canonical, floor, iso, milliseconds
 from syncer.feed.sse import Cutter, Rejected
 from syncer.feed.vitals import Vitals
 from syncer.model import Position
+from syncer.proxy import through
 from syncer.telemetry import FEED_CONNECTIONS
 from syncer.trouble import Trouble
 
@@ -185,7 +186,9 @@ class Feed:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None), cookie_jar=aiohttp.DummyCookieJar())
         try:
             async with asyncio.timeout(self._settings.header_timeout):
-                return await self._session.get(self._url, headers=headers, params=params, allow_redirects=False)
+                return await self._session.get(
+                    self._url, headers=headers, params=params, allow_redirects=False, **through(self._url)
+                )
         except TimeoutError:
             raise FeedUnavailable(f"no answer within {self._settings.header_timeout:g} s") from None
         except NO_ADDRESS as error:

@@ -15,6 +15,7 @@ from syncer.errors import Forbidden, Refused, SyncerError, Throttled, Unusable, 
 from syncer.fetch.address import address, user_agent
 from syncer.fetch.pages import Gathered, site
 from syncer.fetch.verdict import read
+from syncer.proxy import through
 from syncer.telemetry import API_REQUESTS, API_SECONDS
 
 if TYPE_CHECKING:
@@ -148,6 +149,7 @@ class WikiApi:
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=self._api.timeout),
                 middlewares=(_never_twice,),
+                **through(url),
             ) as response:
                 return response.status, response.headers, await _body(wiki_id, response, room)
         except TimeoutError as error:
