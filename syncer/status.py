@@ -105,7 +105,7 @@ async def _queue(journal: Journal, partition: int, progress: Progress) -> _Queue
 
 
 async def set_asides(journal: Journal, *, closed: bool = False) -> list[dict[str, Any]]:
-    """What stands set aside, oldest first; with ``closed``, what was handled since as well."""
+    """What stands set aside, oldest first, as ``entry`` and in plain values; with ``closed``, what was handled since as well."""
     entries: dict[tuple[int, str], dict[str, Any]] = {}
     for partition in (journal.partitions, *range(journal.partitions)):  # what ingest set aside is closed in its wiki's partition
         offset, end = await journal.bounds(Topic.SET_ASIDE, partition)
@@ -117,10 +117,11 @@ async def set_asides(journal: Journal, *, closed: bool = False) -> list[dict[str
                 entry, key = decode_set_aside(record.value), (partition, record.key)
                 if entry.closed_by is None:
                     change = entry.change
+                    entries.pop((journal.partitions, record.key), None)  # what ingest set aside was tried, and is here now
                     entries[key] = {
                         "key": record.key, "partition": partition, "reason": entry.reason, "detail": entry.detail, "at": entry.at,
                         "wiki_id": change.wiki_id if change else None, "titles": list(change.titles) if change else [],
-                        "rev_ids": list(change.rev_ids) if change else [], "closed_by": None, "change": change,
+                        "rev_ids": list(change.rev_ids) if change else [], "closed_by": None, "entry": entry,
                     }  # fmt: skip
                     continue
                 for place in (key, (journal.partitions, record.key)):

@@ -269,7 +269,7 @@ class Rig:
     async def replay(self, reason: str | None = None) -> int:
         """Append what stands set aside anew, as ``set-aside replay`` does; how many there were."""
         entries = await set_asides(self.journal)
-        changes = [entry["change"] for entry in entries if entry["change"] and reason in (None, entry["reason"])]
+        changes = [entry["entry"].change for entry in entries if entry["entry"].change and reason in (None, entry["reason"])]
         for number, change in enumerate(changes):
             again = replayed(change, f"replay-{self.clock.monotonic()}-{number}", self.clock.iso())
             await self.journal.append(change_record(again, self.journal.partitions))

@@ -1,23 +1,30 @@
-"""``syncer set-aside``: what could not be handled, and having it tried again."""
+"""``syncer set-aside``: what could not be handled, having it tried again, and having it looked at."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import uuid4
 
 import typer
+from rich.markup import escape
 
 from syncer.cli import app, options, print_columns, print_json, run_async, stderr, stdout
 from syncer.clock import now_iso
-from syncer.journal import change_record, open_journal
-from syncer.records import replayed
+from syncer.errors import Unusable
+from syncer.extras import missing
+from syncer.journal import Record, Topic, change_record, open_journal, partition_of
+from syncer.records import SetAside, encode_set_aside, replayed
 from syncer.status import set_asides
 
 if TYPE_CHECKING:
     from syncer.config import Settings
+    from syncer.model import Change
 
-set_aside = typer.Typer(no_args_is_help=True, help="What could not be handled: list, replay.", rich_markup_mode=None)
+set_aside = typer.Typer(no_args_is_help=True, help="What could not be handled: list, replay, close.", rich_markup_mode=None)
 app.add_typer(set_aside, name="set-aside")
+
+HAND = "hand"  # in the place of the change that closes an entry: a person has done it
 
 
 @set_aside.command("list")
@@ -37,7 +44,7 @@ async def _list(settings: Settings, *, closed: bool, json: bool) -> None:
         await journal.close()
     if json:
         for entry in entries:
-            print_json({name: value for name, value in entry.items() if name != "change"})
+            print_json({name: value for name, value in entry.items() if name != "entry"})
         return
     rows = [("key", "at", "wiki", "reason", "what", "detail")]
     for entry in entries:
@@ -60,21 +67,73 @@ def replay(
 
 async def _replay(settings: Settings, keys: list[str] | None, reason: str | None, wiki: str | None, *, json: bool) -> int:
     journal = await open_journal(settings.journal, create=False)
+    appended, left = 0, dict[str, str]()
     try:
         chosen = [
             entry
             for entry in await set_asides(journal)
             if (not keys or entry["key"] in keys) and reason in {None, entry["reason"]} and wiki in {None, entry["wiki_id"]}
         ]
-        changes: list[Any] = [entry["change"] for entry in chosen if entry["change"]]
-        for change in changes:
-            await journal.append(change_record(replayed(change, str(uuid4()), now_iso()), journal.partitions))
+        for entry in chosen:
+            try:
+                change = replace(replayed(_change(entry["entry"], settings), str(uuid4()), now_iso()), replay_of=entry["key"])
+            except Unusable as error:
+                left[entry["key"]] = str(error)
+            else:
+                await journal.append(change_record(change, journal.partitions))
+                appended += 1
     finally:
         await journal.close()
     if json:
-        print_json({"appended": len(changes), "not_replayable": len(chosen) - len(changes)})
+        print_json({"appended": appended, "not_replayable": left})
         return 0 if chosen or not keys else 1
-    stdout.print(f"{len(changes)} appended to be tried again")
-    if len(changes) < len(chosen):
-        stderr.print(f"{len(chosen) - len(changes)} were no changes (events that could not be read) and cannot be replayed")
+    stdout.print(f"{appended} appended to be tried again")
+    for key, why in left.items():
+        stderr.print(f"[yellow]not replayed:[/] {escape(key)}: {escape(why)}")
+    if left:
+        stderr.print("[yellow]hint:[/] syncer set-aside close KEY... closes what you have looked at")
     return 0 if chosen or not keys else 1
+
+
+def _change(entry: SetAside, settings: Settings) -> Change:
+    """What is to be tried. Events that could not be read are for the hub's decoders to read again."""
+    if entry.change:
+        return entry.change
+    try:
+        from syncer.feed.again import again  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise missing("hub", error) from error
+    return again(entry, settings)
+
+
+@set_aside.command()
+def close(
+    keys: Annotated[list[str], typer.Argument(help="Keys as listed.")],
+    json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
+) -> None:
+    """Close what you have looked at: it is listed no longer, and counts as handled."""
+    raise typer.Exit(run_async(_close(options.settings(log_level="warning"), keys, json=json)))
+
+
+async def _close(settings: Settings, keys: list[str], *, json: bool) -> int:
+    journal = await open_journal(settings.journal, create=False)
+    try:
+        chosen = [entry for entry in await set_asides(journal) if entry["key"] in keys]
+        for entry in chosen:
+            await journal.append(_closing(entry, journal.partitions))
+    finally:
+        await journal.close()
+    unknown = sorted(set(keys) - {entry["key"] for entry in chosen})
+    print_json({"closed": len(chosen), "unknown": unknown}) if json else stdout.print(f"{len(chosen)} closed")
+    for key in () if json else unknown:
+        stderr.print(f"[red]error:[/] nothing stands set aside as {escape(key)}")
+    return 1 if unknown else 0
+
+
+def _closing(entry: dict[str, Any], partitions: int) -> Record:
+    """What closes an entry, where it stands; what ingest set aside of a wiki, where the owner of the wiki reads it."""
+    wiki_id, place = entry["wiki_id"], entry["partition"]
+    if wiki_id is not None and place == partitions:
+        place = partition_of(wiki_id, partitions)
+    value = encode_set_aside(SetAside("closed", "", now_iso(), closed_by=HAND))
+    return Record(Topic.SET_ASIDE, place, entry["key"], value, {"reason": "closed"} | ({"wiki": wiki_id} if wiki_id else {}))

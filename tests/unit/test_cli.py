@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,9 @@ import pytest
 
 from syncer import cli
 from syncer.clock import now_iso
-from syncer.journal import Record, Topic
+from syncer.config import JournalSettings
+from syncer.enrich.catchup import open_set_asides
+from syncer.journal import Record, Topic, open_journal, partition_of
 from syncer.model import Cause, Change, Source
 from syncer.records import SetAside, decode_change, encode_set_aside
 from syncer.store import Store
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
 VERBS: list[list[str]] = [
     [], ["run"], ["ingest"], ["enrich"], ["mirror"], ["mirror", "follow"], ["mirror", "get"], ["mirror", "verify"],
     ["mirror", "export"], ["journal"], ["journal", "read"], ["check-config"], ["status"], ["health"], ["demo"], ["repair"],
-    ["set-aside"], ["set-aside", "list"], ["set-aside", "replay"], ["version"],
+    ["set-aside"], ["set-aside", "list"], ["set-aside", "replay"], ["set-aside", "close"], ["version"],
     ["topics"], ["topics", "plan"], ["topics", "apply"],
 ]  # fmt: skip
 
@@ -277,7 +280,7 @@ def test_a_replay_appends_changes_that_name_what_they_repeat(
     said = run("set-aside", "replay", *arguments)
     assert said.code == code
     assert f"{len(replayed)} appended" in said.out.decode()
-    assert ("cannot be replayed" in said.err) == (arguments in ([], ["raw"]))
+    assert ("not replayed: raw: it still cannot be read: bad_json" in said.err) == (arguments in ([], ["raw"]))
     changes = [decode_change(json.dumps(line["value"]).encode()) for line in run("journal", "read", "changes").lines]
     assert sorted(change.replay_of or "" for change in changes) == [f"id-{number}" for number in replayed]
     assert len({change.change_id for change in changes}) == len(replayed)
@@ -285,9 +288,47 @@ def test_a_replay_appends_changes_that_name_what_they_repeat(
 
 
 def test_a_replay_says_how_much_of_it_there_is(run: Run, with_asides: None) -> None:
-    assert run("set-aside", "replay", "--json").lines == [{"appended": 3, "not_replayable": 1}]
+    (line,) = run("set-aside", "replay", "--json").lines
+    assert (line["appended"], list(line["not_replayable"])) == (3, ["raw"])
     said = run("set-aside", "replay", "--json", "id-9")
-    assert (said.code, said.lines) == (1, [{"appended": 0, "not_replayable": 0}])
+    assert (said.code, said.lines) == (1, [{"appended": 0, "not_replayable": {}}])
+
+
+def test_an_event_that_can_be_read_by_now_is_replayed_under_its_key(run: Run, place: Place) -> None:
+    meta = {"stream": "mediawiki.recentchange", "domain": "en.wikipedia.org", "id": "e-1"}
+    event = {"meta": meta, "wiki": "enwiki", "type": "edit", "title": "A", "namespace": 0, "revision": {"old": 1, "new": 2}}
+    entry = SetAside("bad_event", "as it was", now_iso(), raw=json.dumps(event).encode())
+    asyncio.run(place.prepare(Record(Topic.SET_ASIDE, 12, "kept", encode_set_aside(entry))))
+    assert run("set-aside", "replay", "--json").lines == [{"appended": 1, "not_replayable": {}}]
+    (line,) = run("journal", "read", "changes").lines
+    assert (line["value"]["replay_of"], line["value"]["rev_ids"], line["headers"]["wiki"]) == ("kept", [2], "enwiki")
+
+
+def test_what_was_looked_at_is_closed(run: Run, place: Place, with_asides: None) -> None:
+    said = run("set-aside", "close", "id-1", "raw", "id-9")
+    assert (said.code, said.out) == (1, b"2 closed\n")
+    assert "nothing stands set aside as id-9" in said.err
+    assert {line["key"] for line in run("set-aside", "list", "--json").lines} == {"id-2", "id-3"}
+    closed = {line["key"]: line["closed_by"] for line in run("set-aside", "list", "--closed", "--json").lines}
+    assert (closed["id-1"], closed["raw"]) == ("hand", "hand")
+    assert run("set-aside", "close", "id-2", "--json").lines == [{"closed": 1, "unknown": []}]
+
+
+def test_what_is_closed_by_hand_counts_as_closed_for_the_wiki(run: Run, place: Place) -> None:
+    """Whether enrich has set it aside, in the partition of the wiki, or ingest in its own."""
+    partition = partition_of("w", 12)
+    asyncio.run(place.prepare(replace(aside(1), partition=partition), replace(aside(2, "domain_not_allowed"), partition=12)))
+
+    async def still_open() -> set[str]:
+        journal = await open_journal(JournalSettings(url=f"sqlite:///{place.folder}/journal.db"))
+        try:
+            return set(await open_set_asides(journal, partition))
+        finally:
+            await journal.close()
+
+    assert asyncio.run(still_open()) == {"id-1", "id-2"}
+    assert run("set-aside", "close", "id-1", "id-2").code == 0
+    assert asyncio.run(still_open()) == set()
 
 
 def test_a_replay_lies_with_its_wiki(run: Run, with_asides: None) -> None:

@@ -235,20 +235,29 @@ def aside(number: int, reason: str = "no_answer", at: str = "2026-11-02T10:00:00
 async def test_set_asides_are_listed_oldest_first_with_what_a_replay_repeats(journal: Journal) -> None:
     await put(journal, 2, "id-2", aside(2, at="2026-11-02T10:00:02Z"))
     await put(journal, 0, "id-1", aside(1, at="2026-11-02T10:00:01Z"))
-    await put(journal, PARTITIONS, "raw", SetAside("bad_json", "at 7", "2026-11-02T10:00:03Z", None, b"{"))
+    raw = SetAside("bad_json", "at 7", "2026-11-02T10:00:03Z", None, b"{")
+    await put(journal, PARTITIONS, "raw", raw)
     assert await set_asides(journal) == [
         {
             "key": f"id-{number}", "partition": partition, "reason": "no_answer", "detail": "detail",
             "at": f"2026-11-02T10:00:0{number}Z", "wiki_id": "wiki0", "titles": [f"Page {number}"], "rev_ids": [number],
-            "closed_by": None, "change": change(number),
+            "closed_by": None, "entry": aside(number, at=f"2026-11-02T10:00:0{number}Z"),
         }
         for number, partition in ((1, 0), (2, 2))
     ] + [
         {
             "key": "raw", "partition": PARTITIONS, "reason": "bad_json", "detail": "at 7", "at": "2026-11-02T10:00:03Z",
-            "wiki_id": None, "titles": [], "rev_ids": [], "closed_by": None, "change": None,
+            "wiki_id": None, "titles": [], "rev_ids": [], "closed_by": None, "entry": raw,
         }
     ]  # fmt: skip
+
+
+async def test_what_was_tried_and_set_aside_again_is_listed_once(journal: Journal) -> None:
+    await put(journal, PARTITIONS, "id-1", SetAside("bad_json", "at 7", "2026-11-02T10:00:03Z", None, b"{"))
+    await put(journal, 0, "id-1", aside(1, at="2026-11-02T10:00:04Z"))
+    assert [(entry["partition"], entry["reason"]) for entry in await set_asides(journal)] == [(0, "no_answer")]
+    await put(journal, 0, "id-1", SetAside("closed", "", "2026-11-02T11:00:00Z", closed_by="id-9"))
+    assert await set_asides(journal) == []
 
 
 async def test_what_was_closed_is_listed_only_where_it_is_asked_for(journal: Journal) -> None:
