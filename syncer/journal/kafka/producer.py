@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import IllegalOperation
 
 from syncer.journal.kafka.link import reaching
 from syncer.journal.kafka.names import MAX_MESSAGE, topic_name
@@ -52,12 +53,15 @@ class Producer(AIOKafkaProducer):
             task.cancel()
         await asyncio.gather(*at_work, return_exceptions=True)
         self._closed = True
-        ended = self._txn_manager.wait_for_transaction_end()
-        if ended and ended.done() and not ended.cancelled():
-            ended.exception()  # nobody else hears it out, and it would be complained of
+        self.spoilt()  # nobody else hears it out, and it would be complained of
         with suppress(Exception):
             async with asyncio.timeout(STOP_WITHIN):
                 await self.client.close()
+
+    def spoilt(self) -> BaseException | None:
+        """What has spoilt the transaction: its other records are told only that there is none any more."""
+        ended = self._txn_manager.wait_for_transaction_end()
+        return ended.exception() if ended and ended.done() and not ended.cancelled() else None
 
 
 def _of(task: asyncio.Task[Any]) -> int | None:
@@ -102,10 +106,12 @@ async def send(producer: Producer, records: Sequence[Mapping[str, Any]]) -> list
         for record in records:
             asked.append(await producer.send(**record))  # noqa: PERF401 - those before one that fails are given up below
         placed = await asyncio.gather(*asked, return_exceptions=True)
+    except IllegalOperation as error:
+        raise producer.spoilt() or error from None
     finally:
         for each in asked:
             each.cancel()
     for place in placed:
         if isinstance(place, BaseException):
-            raise place
+            raise producer.spoilt() or place
     return [place.offset for place in placed if not isinstance(place, BaseException)]
