@@ -131,4 +131,4 @@ def meaning(error: Exception, doing: str) -> SyncerError:
     for kinds, fate, hint in FATES:
         if isinstance(error, kinds):
             return fate(said, hint=hint)
-    return JournalUnavailable(said, hint="look at the brokers; they are tried again")
+    return JournalUnavailable(said, hint="look at the brokers, and at journal.kafka.security_protocol; they are tried again")
