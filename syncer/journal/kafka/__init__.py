@@ -22,7 +22,7 @@ from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import UnknownTopicOrPartitionError
 
-from syncer.errors import JournalUnavailable, Misconfigured, OutcomeUnknown, ResumeLost
+from syncer.errors import JournalUnavailable, Misconfigured, OutcomeUnknown, ResumeLost, Retry
 from syncer.journal import Topic, partitions_of
 from syncer.journal.kafka.identity import topic_ids
 from syncer.journal.kafka.lease import Lease, Leases
@@ -198,7 +198,13 @@ class KafkaJournal:
 
     async def bounds(self, topic: Topic, partition: int) -> tuple[int, int]:
         """See :meth:`syncer.journal.Journal.bounds`."""
-        return await self._reader.bounds(self._place(topic, partition))
+        place = self._place(topic, partition)
+        try:
+            return await self._reader.bounds(place)
+        except JournalUnavailable:
+            with suppress(Retry, Misconfigured):
+                await self._identify([place.topic])  # that it may not be read is told by this alone
+            raise
 
     async def wait(self, timeout: float) -> None:
         """See :meth:`syncer.journal.Journal.wait`."""
