@@ -163,6 +163,7 @@ class MirrorSettings(Section):
 
     path: str = "<state>/mirror.db"
     heal: Literal["hub", "api", "off"] = "hub"
+    requests_per_minute: int = Field(default=20, gt=0, le=1_000_000)  # + a hub's 180 = the 200 that an address may ask
     wikis: tuple[str, ...] = ("*",)
     namespaces: tuple[Namespace | Literal["*"], ...] = ("*",)
 

@@ -306,7 +306,8 @@ async def api_client(settings: Settings) -> AsyncIterator[WikiApi]:
     """The API client alone, with a budget of its own: for a mirror that heals from, or is compared with, the wikis."""
     check(settings)
     loop = asyncio.get_running_loop()
-    pace, lock = Pace(settings.api.requests_per_minute, loop.time()), asyncio.Lock()
+    per_minute = min(settings.mirror.requests_per_minute, settings.api.requests_per_minute)
+    pace, lock = Pace(per_minute, loop.time()), asyncio.Lock()
 
     async def turn(_wiki_id: str) -> None:
         async with lock:

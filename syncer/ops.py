@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import html
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 from aiohttp import web
@@ -32,10 +32,12 @@ td{padding:.15rem 1.5rem .15rem 0;border-bottom:1px solid #ddd}td:last-child{fon
 
 
 @asynccontextmanager
-async def serving(settings: OpsSettings, status: Status, unready: Unready) -> AsyncIterator[str]:
+async def serving(
+    settings: OpsSettings, status: Status, unready: Unready, who: Literal["hub", "mirror"] = "hub"
+) -> AsyncIterator[str]:
     """Serve for as long as the block lasts; gives the address. Raises Misconfigured when it cannot be had.
 
-    ``unready`` names what keeps the hub from doing its work right now; nothing means ready. However many ask, ``status`` is
+    ``unready`` names what keeps ``who`` it is from its work right now; nothing means ready. However many ask, ``status`` is
     asked once at a time, and not again within ``SHARED``.
     """
     status = _Shared(status).get
@@ -48,14 +50,17 @@ async def serving(settings: OpsSettings, status: Status, unready: Unready) -> As
         return web.Response(text="".join(f"{reason}\n" for reason in reasons) or "ok\n", status=503 if reasons else 200)
 
     async def metrics(_: web.Request) -> web.Response:
-        return web.Response(body=telemetry.metrics(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+        registry = telemetry.REGISTRY if who == "hub" else telemetry.MIRROR
+        return web.Response(
+            body=telemetry.metrics(registry), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+        )
 
     async def as_json(_: web.Request) -> web.Response:
         return web.Response(body=orjson.dumps(await status(), default=str), content_type="application/json")
 
     async def page(_: web.Request) -> web.Response:
         reasons = unready()
-        body = "".join(_table(name, part) for name, part in _sections(await status()))
+        body = "".join(_table(name, part) for name, part in _sections(who, await status()))
         head = ("bad", html.escape("; ".join(reasons))) if reasons else ("good", "ready")
         return web.Response(text=_PAGE % (*head, body), content_type="text/html")
 
@@ -116,9 +121,9 @@ async def _unavailable(
         return web.Response(text=f"{error}\n", status=503)
 
 
-def _sections(status: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+def _sections(who: str, status: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """Tables by name: plain values first, then every nested group; a group of nothing but groups is told group by group."""
-    sections = [("hub", {name: value for name, value in status.items() if not isinstance(value, dict)})]
+    sections = [(who, {name: value for name, value in status.items() if not isinstance(value, dict)})]
     for name, group in status.items():
         if isinstance(group, dict):
             nested = all(isinstance(part, dict) for part in group.values())

@@ -48,9 +48,16 @@ DIVERGED = Gauge("syncer_mirror_diverged_pages", "Pages whose text is not the an
 HEALED = Counter("syncer_mirror_healed_total", "Pages whose text was put right.", registry=REGISTRY)
 
 
-def metrics() -> bytes:
+# What a mirror serves: of a feed it has nothing to tell, not even that it is not connected.
+MIRROR = CollectorRegistry(auto_describe=True)
+MIRROR.register(APPLIED)
+MIRROR.register(DIVERGED)
+MIRROR.register(HEALED)
+
+
+def metrics(registry: CollectorRegistry = REGISTRY) -> bytes:
     """The metrics in the text format of Prometheus."""
-    return generate_latest(REGISTRY)
+    return generate_latest(registry)
 
 
 def set_up_logging(level: str, *, json: bool) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from syncer import cli, telemetry
 from syncer.config import JournalSettings
@@ -88,7 +89,7 @@ class Place:
                     patch.setenv(name, value)
                 patch.setattr(sys, "argv", ["syncer", *arguments])
                 capture.readouterr()
-                with pytest.raises(SystemExit) as caught:
+                with capture_logs(), pytest.raises(SystemExit) as caught:
                     cli.main()
             out, err = capture.readouterr()
             assert isinstance(caught.value.code, int)

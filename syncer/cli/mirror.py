@@ -2,128 +2,42 @@
 
 from __future__ import annotations
 
-import asyncio
-import math
-import os
-from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
-import structlog
 import typer
 from rich.markup import escape
 from rich.progress import track
 
 from syncer import sqlite
-from syncer.cli import app, finite, options, print_json, run_async, stderr, stdout, write
-from syncer.errors import Missing
+from syncer.cli import app, options, print_json, run_async, stderr, stdout, write
 from syncer.extras import missing
-from syncer.journal import open_journal
-from syncer.mirror import Mirror
 from syncer.mirror.reading import export as export_pages
 from syncer.mirror.reading import page_line
 from syncer.mirror.reading import verify as verify_pages
 from syncer.model import MAX_ID
 from syncer.store import Store
-from syncer.systemd import notify, notifying
-from syncer.tasks import stopping, unless, until_stopped
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from syncer.config import Settings
-    from syncer.journal import Journal
-    from syncer.mirror import Healer
     from syncer.model import PageState
 
 mirror = typer.Typer(no_args_is_help=True, help="A partner's mirror: follow, get, verify, export.", rich_markup_mode=None)
 app.add_typer(mirror, name="mirror")
-log = structlog.get_logger()
-
-LOOK_EVERY = 0.5  # seconds between looks whether there is a journal
-
 Wiki = Annotated[str | None, typer.Option(help="Only this wiki id.")]
 
 
-@mirror.command()
-def follow(
-    until_idle: Annotated[
-        float | None, typer.Option(min=0.1, callback=finite, help="End after this many seconds at the journal's end.")
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Say at the end, as JSON, what was done.")] = False,
-) -> None:
-    """Subscribe to the mutations and apply them, for ever or until idle."""
-    raise typer.Exit(run_async(_follow(options.settings(), until_idle, json=json)))
-
-
-async def _follow(settings: Settings, until_idle: float | None, *, json: bool) -> None:
-    stop = asyncio.Event()
-    async with AsyncExitStack() as stack:
-        stack.enter_context(stopping(stop, lambda: notify("STOPPING=1")))
-        stack.enter_context(notifying())
-        path = sqlite.expand(settings.mirror.path, "mirror.path")
-        stack.callback(os.close, sqlite.lock(path.with_name(f"{path.name}.lock"), f"following with {path}"))
-        journal = await _journal(settings, stop, until_idle)
-        if journal is None:
-            return
-        stack.push_async_callback(journal.close)
-        store = stack.enter_context(closing(Store(path)))
-        heal = await stack.enter_async_context(_healer(settings))
-        follower = Mirror(journal, store, settings.mirror, heal)
-        await until_stopped(follower.run(stop, until_idle), stop)
-        tally = follower.tally
-        done = {
-            "applied": dict(tally.applied), "left_alone": tally.left_alone, "diverged": dict(tally.diverged),
-            "healed": follower.healing.healed, "pages_diverged": len(store.diverged()),
-        }  # fmt: skip
-        print_json(done) if json else log.info("the mirror stops", **done)
-
-
-async def _journal(settings: Settings, stop: asyncio.Event, until_idle: float | None) -> Journal | None:
-    """The journal, waited for where the hub has not made it yet; at most ``until_idle`` seconds. None when asked to stop."""
-    patience = asyncio.get_running_loop().time() + (math.inf if until_idle is None else until_idle)
-    waiting = False
-    while not stop.is_set():
-        try:
-            return await open_journal(settings.journal, create=False)
-        except Missing as error:
-            if asyncio.get_running_loop().time() >= patience:
-                raise
-            if not waiting:
-                log.warning("there is no journal yet: it is waited for", why=str(error), hint=error.hint)
-            waiting = True
-            await unless(stop, LOOK_EVERY)
-    return None
-
-
 @asynccontextmanager
-async def _healer(settings: Settings) -> AsyncIterator[Healer | None]:
-    """Whom to ask for texts that diverged, as ``mirror.heal`` says."""
-    if settings.mirror.heal != "api":
-        if settings.mirror.heal == "hub":
-            log.info(
-                "divergences are recorded only: healing from the hub is not built yet", hint='mirror.heal = "api" asks the wikis'
-            )
-        yield None
-        return
-    async with _api(settings) as api:
-
-        async def heal(wiki_id: str, domain: str, rev_ids: Any) -> dict[int, bytes]:
-            answer = await api.revisions(wiki_id, domain, rev_ids)
-            found = (revision for page in answer.pages.values() for revision in page.revisions.values())
-            return {revision.rev_id: revision.text for revision in found if revision.text is not None}
-
-        yield heal
-
-
-@asynccontextmanager
-async def _api(settings: Settings) -> AsyncIterator[Any]:
+async def api(settings: Settings) -> AsyncIterator[Any]:
     """The API client with a budget of the mirror's own."""
     try:
         from syncer.daemon import api_client  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise missing("hub", error) from error
-    async with api_client(settings) as api:
-        yield api
+    async with api_client(settings) as wikis:
+        yield wikis
 
 
 @contextmanager
@@ -201,8 +115,8 @@ def run_compare(settings: Settings, store: Store, wiki: str | None, sample: int)
     result: dict[str, int] = {}
 
     async def ask() -> None:
-        async with _api(settings) as api:
-            result.update(await compare(store, api, pages))
+        async with api(settings) as wikis:
+            result.update(await compare(store, wikis, pages))
 
     run_async(ask())
     return result

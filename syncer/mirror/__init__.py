@@ -15,7 +15,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
@@ -44,6 +44,7 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 APPLY_AT_ONCE = 500  # mutations a transaction
+BEHIND = 60.0  # seconds for which somebody may have something to catch up with, or wait for the journal, and be ready
 
 
 @dataclass(slots=True)
@@ -67,6 +68,29 @@ class Mirror:
         self._journal, self._store, self._settings = journal, store, settings
         self._thread = ThreadPoolExecutor(1, "mirror")
         self.healing = Healing(store, self._work, heal)
+        self._current_at: float | None = None  # when it was last at the journal's end, of the loop's clock
+        self._newest: str | None = None
+
+    async def done(self) -> dict[str, Any]:
+        """What it has done since it was started, and how many pages stand diverged."""
+        diverged = len(await self._work(self._store.diverged))
+        tally = self.tally
+        return {
+            "applied": dict(tally.applied), "left_alone": tally.left_alone, "diverged": dict(tally.diverged),
+            "healed": self.healing.healed, "pages_diverged": diverged,
+        }  # fmt: skip
+
+    async def status(self) -> dict[str, Any]:
+        """What it has done, and how it is. ``newest_mutation``: when the last one applied was published."""
+        told = {"journal": self._journal.identity, "newest_mutation": self._newest}
+        return told | await self.done() | {"healing_is_over": self.healing.over}
+
+    def unready(self) -> list[str]:
+        """What keeps the mirror from being as the journal says."""
+        if self._current_at is None:
+            return ["the mirror has not reached the journal's end yet"]
+        behind = asyncio.get_running_loop().time() - self._current_at
+        return [f"the mirror was last at the journal's end {behind:.0f} s ago"] if behind > BEHIND else []
 
     async def run(self, stop: asyncio.Event, until_idle: float | None = None) -> None:
         """Follow the journal. Raises ResumeLost when it is another one, or no longer has what comes next."""
@@ -92,6 +116,7 @@ class Mirror:
             elif until_idle is not None and now() - moved >= until_idle:
                 return
             if not found:
+                self._current_at = now()
                 await self._journal.wait(0.5 if until_idle is None else min(0.5, until_idle))
 
     async def _start(self) -> dict[int, int]:
@@ -105,6 +130,7 @@ class Mirror:
                 for partition, (start, _) in bounds.items():
                     self._store.advance(partition, start)
         self._store.bind(self._journal.identity)
+        self._note_scope()
         offsets = {partition: self._store.offset(partition) for partition in bounds}
         for partition, offset in offsets.items():
             start, end = bounds[partition]
@@ -114,6 +140,22 @@ class Mirror:
                     hint="it was away for longer than the journal keeps: move mirror.path away and start the mirror anew",
                 )
         return offsets
+
+    def _note_scope(self) -> None:
+        """Keep the scope with the mirror, and say what it means that it is another one than before."""
+        wikis, namespaces = sorted(self._settings.wikis), sorted(map(str, self._settings.namespaces))
+        scope = f"wikis {', '.join(wikis)}; namespaces {', '.join(namespaces)}"
+        before = self._store.meta("scope")
+        if before not in {None, scope}:
+            log.warning(
+                "the mirror's scope is another one: of what it takes only now it knows no page until that page changes, and then"
+                " without its text; what it takes no longer stays as it was, and is kept current no more",
+                before=before,
+                now=scope,
+                hint='mirror.heal = "api" fetches such texts; for all that the journal still has, move mirror.path away'
+                " and start the mirror anew",
+            )
+        self._store.remember("scope", scope)
 
     async def _step(self, partition: int, offsets: dict[int, int]) -> bool:
         """Apply what comes next of a partition; False at its end."""
@@ -162,6 +204,7 @@ class Mirror:
             self._store.diverge(mutation, divergence.reason)
             self.tally.diverged[divergence.reason] += 1
         self.tally.applied[mutation.kind.value] += 1
+        self._newest = mutation.published_at
         telemetry.APPLIED.labels(mutation.kind.value).inc()
 
     async def _work(self, work: Callable[[], T]) -> T:

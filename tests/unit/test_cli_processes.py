@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
@@ -173,6 +176,56 @@ def test_a_mirror_waits_for_a_journal_and_makes_none(deaf: Place) -> None:
     logged(waiting, "other.db")
     waiting.terminate()
     assert told(waiting).code == 0
+
+
+def test_a_mirror_can_be_watched(deaf: Place) -> None:
+    address = deaf.settings["OPS__LISTEN"]
+    process = deaf.start(*FOLLOW, MIRROR__HEAL="hub")
+    logged(process, "can be watched")
+    assert fetched(address, "/livez") == (200, "ok\n")
+    assert fetched(address, "/readyz") == (503, "the mirror waits for the journal\n")
+    asyncio.run(deaf.prepare())
+    logged(process, FOLLOWS)
+    deadline = time.monotonic() + PATIENCE
+    while fetched(address, "/readyz") != (200, "ok\n"):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert json.loads(fetched(address, "/status")[1])["state"] == "follows"
+    assert "<h2>mirror</h2>" in fetched(address, "/")[1]
+    assert "syncer_mirror_diverged_pages 0.0" in fetched(address, "/metrics")[1]
+    process.terminate()
+    assert told(process).code == 0
+
+
+def test_a_mirror_goes_on_where_its_page_cannot_be(deaf: Place) -> None:
+    asyncio.run(deaf.prepare())
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        said = told(deaf.start(*FOLLOW, "--until-idle", "0.1", OPS__LISTEN=f"127.0.0.1:{taken.getsockname()[1]}"))
+    assert said.code == 0
+    assert "nobody can watch the mirror" in said.err
+
+
+def test_a_mirror_tells_the_service_manager_before_it_waits(deaf: Place) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(deaf.folder / "notify"))
+        manager.settimeout(PATIENCE)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("NOTIFY_SOCKET", str(deaf.folder / "notify"))
+            process = deaf.start(*FOLLOW)
+        assert manager.recv(100) == b"READY=1"
+        process.terminate()
+        assert manager.recv(100) == b"STOPPING=1"
+    assert told(process).code == 0
+
+
+def fetched(address: str, path: str) -> tuple[int, str]:
+    """What a server of this machine says."""
+    try:
+        with urllib.request.urlopen(f"http://{address}{path}", timeout=PATIENCE) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
 
 
 def test_a_mirror_of_another_journal_is_3(run: Run, place: Place) -> None:

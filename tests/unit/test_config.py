@@ -29,6 +29,7 @@ DEFAULTS: dict[str, Any] = {
     "store.max_bytes": 20 * 10**9,
     "mirror.path": "<state>/mirror.db",
     "mirror.heal": "hub",
+    "mirror.requests_per_minute": 20,
     "mirror.wikis": ("*",),
     "mirror.namespaces": ("*",),
     "feed.url": "https://stream.wikimedia.org/v2/stream",

@@ -349,8 +349,12 @@ async def test_a_mirrors_client_needs_a_contact_for_the_public_wikis() -> None:
             pytest.fail("opened")
 
 
-async def test_a_mirrors_client_keeps_the_pace() -> None:
-    settings = Settings.model_validate({"api": {"url": "http://127.0.0.1:9/api.php", "requests_per_minute": 600}})
+@pytest.mark.parametrize(("mirror", "hub"), [(600, 6000), (6000, 600)])
+async def test_a_mirrors_client_keeps_the_pace(mirror: int, hub: int) -> None:
+    """Its own, beside whatever a hub on the same address asks; nor more than is allowed at all."""
+    settings = Settings.model_validate(
+        {"api": {"url": "http://127.0.0.1:9/api.php", "requests_per_minute": hub}, "mirror": {"requests_per_minute": mirror}}
+    )
     async with api_client(settings) as api:
         turn = api._turn
         before = time.monotonic()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from syncer import mirror
 from syncer.config import MirrorSettings
@@ -18,7 +19,7 @@ from syncer.model import PageFacts, Prior, Redacted, Visibility
 from syncer.store import Store
 from syncer.trouble import MOST
 from tests.following import PARTITIONS, diverging, follow, opened, publish, record, virtually
-from tests.mutations import Pages, moved, sha1
+from tests.mutations import AT, Pages, moved, sha1
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -149,6 +150,21 @@ async def test_a_page_leaves_the_scope_and_comes_back(journal: SqliteJournal, st
     await follow(journal, store, namespaces=(0,))
     assert [(page["title"], page["text"]) for page in export(store)] == [("A", "two")]
     assert not store.diverged()
+
+
+async def test_another_scope_is_said_once_with_what_it_means(journal: SqliteJournal, store: Store, pages: Pages) -> None:
+    await publish(journal, pages.snapshot(1, "User:A", b"one", page=PageFacts(1, "User:A", 2)))
+    with capture_logs() as logs:
+        await follow(journal, store, namespaces=(0,))
+        await follow(journal, store, namespaces=(0,))
+        assert not [entry for entry in logs if "scope" in entry["event"]]
+        await publish(journal, pages.patch(1, "User:A", b"two", page=PageFacts(1, "User:A", 2)))
+        await follow(journal, store, namespaces=(2, 0))
+        await follow(journal, store, namespaces=(0, 2))
+    assert store.diverged() == [("testwiki", 1, "unknown page")]
+    (said,) = [entry for entry in logs if "scope" in entry["event"]]
+    assert (said["before"], said["now"]) == ("wikis *; namespaces 0", "wikis *; namespaces 0, 2")
+    assert 'mirror.heal = "api"' in said["hint"]
 
 
 # -- divergence -------------------------------------------------------------------------------------------------------
@@ -320,6 +336,33 @@ def test_a_journal_that_is_away_is_waited_for(monkeypatch: pytest.MonkeyPatch, t
         await follow(journal, store)
         assert store.text("testwiki", 1) == b"one"
         assert 2_000 * MOST / 3 < tries[-1] - tries[0] < 2_000 * MOST * 2 / 3  # half of it on the mean
+
+    virtually(monkeypatch, tmp_path, work)
+
+
+def test_it_is_ready_as_long_as_it_is_at_the_journals_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pages: Pages) -> None:
+    async def work(journal: SqliteJournal, store: Store, _clock: Clock) -> None:
+        await publish(journal, pages.snapshot(1, "A", b"one"))
+        stop = asyncio.Event()
+        follower = Mirror(journal, store, MirrorSettings())
+        assert follower.unready() == ["the mirror has not reached the journal's end yet"]
+        following = asyncio.create_task(follower.run(stop))
+        await asyncio.sleep(2)
+        assert follower.unready() == []
+        told = await follower.status()
+        assert (told["applied"], told["pages_diverged"], told["journal"]) == ({"snapshot": 1}, 0, journal.identity)
+        assert told["newest_mutation"] == AT
+
+        async def away(*_: Any, **__: Any) -> None:
+            raise JournalUnavailable("the disk is on fire")
+
+        monkeypatch.setattr(journal, "read", away)
+        await asyncio.sleep(30)
+        assert follower.unready() == []
+        await asyncio.sleep(60)
+        assert "ago" in follower.unready()[0]
+        stop.set()
+        await following
 
     virtually(monkeypatch, tmp_path, work)
 

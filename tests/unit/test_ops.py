@@ -80,6 +80,18 @@ async def test_metrics_are_what_prometheus_reads(window: Window) -> None:
     assert {"syncer_changes", "syncer_feed_connected", "syncer_publication_delay_seconds"} <= families
 
 
+async def test_a_mirror_has_metrics_of_its_own_alone() -> None:
+    """Or it would be a hub without a feed to whoever raises alerts."""
+    telemetry.APPLIED.labels("patch").inc()
+    async with (
+        ops.serving(OpsSettings(listen="127.0.0.1:0"), nothing, list, "mirror") as url,
+        aiohttp.ClientSession() as session,
+        session.get(url + "/metrics") as response,
+    ):
+        families = {family.name for family in text_string_to_metric_families(await response.text())}
+    assert families == {"syncer_mirror_applied", "syncer_mirror_diverged_pages", "syncer_mirror_healed"}
+
+
 async def test_status_is_json(window: Window) -> None:
     async with window.session.get(window.url + "/status") as response:
         assert response.content_type == "application/json"
