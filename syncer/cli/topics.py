@@ -18,9 +18,14 @@ Json = Annotated[bool, typer.Option("--json", help="A JSON line a topic.")]
 
 
 @topics.command()
-def plan(json: Json = False) -> None:
+def plan(
+    json: Json = False,
+    operator: Annotated[str, typer.Option(metavar="USER", help="Who sets up the topics.")] = "operator",
+    hub: Annotated[str, typer.Option(metavar="USER", help="Who the hub is, and its standby.")] = "hub",
+    partner: Annotated[str, typer.Option(metavar="USER", help="Who a partner is.")] = "partner",
+) -> None:
     """Show what is missing or set otherwise, and the ACLs that users need; change nothing. 1 if anything is to be done."""
-    raise typer.Exit(run_async(_plan(json=json)))
+    raise typer.Exit(run_async(_plan((operator, hub, partner), json=json)))
 
 
 @topics.command()
@@ -29,11 +34,20 @@ def apply(json: Json = False) -> None:
     raise typer.Exit(run_async(_apply(json=json)))
 
 
-async def _plan(*, json: bool) -> int:
-    from syncer.provision import look  # noqa: PLC0415 - wants the kafka extra
+async def _plan(users: tuple[str, str, str], *, json: bool) -> int:
+    from syncer.journal.kafka.rights import Users, commands  # noqa: PLC0415 - wants the kafka extra
+    from syncer.provision import look  # noqa: PLC0415 - the same
 
-    states = await look(options.settings(log_level="warning").journal)
+    journal = options.settings(log_level="warning").journal
+    states = await look(journal)
     _print(states, {"missing": "is to be made", "differs": "is to be set"}, json=json)
+    lines = commands(journal, Users(*users))
+    if json:
+        print_json({"acls": lines})
+    else:
+        stdout.print("\nWhat these users have to be allowed (admin.properties: how Kafka's own tool is let in):")
+        for line in lines:
+            stdout.print(line, markup=False)
     return 0 if all(state.sound for state in states) else 1
 
 
