@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tests.e2e.lab import DOMAIN
 from tests.e2e.lab.wiki import free_port
@@ -17,11 +17,17 @@ from tests.e2e.lab.wiki import free_port
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tests.e2e.lab import Lab
-
 SYNCER = Path(sys.executable).with_name("syncer")
 DRAIN = 30.0  # seconds: DESIGN 7 gives a stop one deadline of 25
 PATIENCE = 240.0  # seconds for a job that ends by itself
+
+
+class Upstream(Protocol):
+    """Where feed and API are, and since when there is something on the feed."""
+
+    stream_url: str
+    api_url: str
+    started: str
 
 
 class Syncer:
@@ -30,7 +36,7 @@ class Syncer:
     def __init__(
         self,
         folder: Path,
-        lab: Lab,
+        lab: Upstream,
         *,
         streams: Sequence[str],
         namespaces: Sequence[int | str] = ("*",),
@@ -58,12 +64,11 @@ class Syncer:
         self.on_kafka = settings["JOURNAL__URL"].startswith("kafka:")
         self._started: list[subprocess.Popen[bytes]] = []
 
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start something that runs until it is stopped; what it says goes to a file."""
+    def start(self, *arguments: str, fault: str = "") -> subprocess.Popen[bytes]:
+        """Start something that runs until it is stopped, or to a fault (syncer/faultpoints.py); what it says goes to a file."""
+        environment = self._environment | {"SYNCER_TEST_FAULT": fault}
         with (self.folder / "syncer.log").open("ab") as log:
-            process = subprocess.Popen(
-                [SYNCER, *arguments], env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
+            process = subprocess.Popen([SYNCER, *arguments], env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self._started.append(process)
         return process
 

@@ -26,7 +26,7 @@ from syncer.errors import JournalUnavailable, Misconfigured, OutcomeUnknown, Res
 from syncer.journal import Topic, partitions_of
 from syncer.journal.kafka.identity import topic_ids
 from syncer.journal.kafka.lease import Lease, Leases
-from syncer.journal.kafka.link import APPLY, connection, reaching
+from syncer.journal.kafka.link import APPLY, ASKED_WITHIN, connection, reaching
 from syncer.journal.kafka.names import plan, topic_name
 from syncer.journal.kafka.owner import LAPSED, KafkaOwner, Told, superseded
 from syncer.journal.kafka.producer import STOP_WITHIN, WITHIN, fence, send, sending, start
@@ -53,7 +53,7 @@ class KafkaJournal:
     def __init__(self, settings: JournalSettings) -> None:
         self._prefix, self.partitions = settings.prefix, settings.partitions
         self._link = connection(settings)
-        self._client = AIOKafkaClient(**self._link)
+        self._client = AIOKafkaClient(**self._link, request_timeout_ms=ASKED_WITHIN)
         self._topics: dict[str, str] = {}  # Kafka's id of each topic as it was first seen here
         self._reader = Reader(self._link)
         self._plan = {topic.name: topic.partitions for topic in plan(settings, 1)}
@@ -62,6 +62,7 @@ class KafkaJournal:
         self._lone_turn = asyncio.Lock()
         self._owners: dict[str, KafkaOwner] = {}
         self._instance = uuid4().hex
+        self._lapsed: dict[str, int] = {}  # the last sign of life of each owner that was waited for in vain
         self._leases = Leases(self._reader, settings.prefix)
         self._lost: asyncio.Future[Superseded] = asyncio.get_running_loop().create_future()
         self._appended = asyncio.Event()
@@ -151,13 +152,14 @@ class KafkaJournal:
         seen, looks = -1, 0
         while found := await self._leases.read(name):
             lease, beat = found
-            if lease.instance == self._instance or lease.released:
+            if lease.instance == self._instance or lease.released or self._lapsed.get(name) == beat:
                 return
             if beat != seen:
                 if seen >= 0 and not waiting:
                     raise superseded(lease)
                 seen, looks = beat, 0
             elif looks * LOOK >= patience:
+                self._lapsed[name] = beat
                 return
             looks += 1
             await asyncio.sleep(LOOK)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import IllegalOperation
 
-from syncer.journal.kafka.link import reaching
+from syncer.journal.kafka.link import ASKED_WITHIN, reaching
 from syncer.journal.kafka.names import MAX_MESSAGE, topic_name
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ PRODUCER: dict[str, Any] = {
     "compression_type": "zstd",
     "max_batch_size": 256 * 1024,
     "max_request_size": MAX_MESSAGE,  # counts uncompressed bytes
-    "request_timeout_ms": 8_000,
+    "request_timeout_ms": ASKED_WITHIN,
 }
 
 

@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from syncer.errors import JournalUnavailable, ResumeLost
 from syncer.journal import Stored
-from syncer.journal.kafka.link import reaching
+from syncer.journal.kafka.link import ASKED_WITHIN, reaching
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -25,9 +25,16 @@ if TYPE_CHECKING:
 READ_BYTES = 16 * 1024 * 1024  # a read stops after this many bytes of values
 FETCH_BYTES = 4 * 1024 * 1024  # of a fetch, compressed; a larger batch comes alone
 FETCH_WAIT = 50  # milliseconds a broker may wait for data: a fetch begun too much ends soon
-ASKED_WITHIN = 8_000  # milliseconds for small answers; others may take as long as a slow line needs
 LOOK = 5  # milliseconds: nothing but the ends of transactions may be left, and of those nobody tells
-PATIENCE = 20.0  # seconds without a record where there must be one
+PATIENCE = 20.0  # seconds for what is large, over a slow line, and without a record where there must be one
+
+
+class _Asker(AIOKafkaConsumer):
+    """Waits for an answer longer than its connections do: only they are closed over it, and one that is dead would be kept."""
+
+    def __init__(self, **told: Any) -> None:
+        super().__init__(**told)
+        self._request_timeout_ms += 1_000
 
 
 class Reader:
@@ -36,9 +43,13 @@ class Reader:
     def __init__(self, link: Mapping[str, Any]) -> None:
         told = {"isolation_level": "read_committed", "auto_offset_reset": "none", "enable_auto_commit": False, **link}
         self._link = link
-        self._asker = AIOKafkaConsumer(**told, request_timeout_ms=ASKED_WITHIN)
+        self._asker = _Asker(**told, request_timeout_ms=ASKED_WITHIN)
         self._consumer = AIOKafkaConsumer(
-            **told, fetch_max_wait_ms=FETCH_WAIT, max_partition_fetch_bytes=FETCH_BYTES, fetch_max_bytes=4 * FETCH_BYTES
+            **told,
+            fetch_max_wait_ms=FETCH_WAIT,
+            max_partition_fetch_bytes=FETCH_BYTES,
+            fetch_max_bytes=4 * FETCH_BYTES,
+            request_timeout_ms=int(PATIENCE * 1000),
         )
         self._turn = asyncio.Lock()
         self._empty: dict[TopicPartition, tuple[int, int]] = {}  # from where to where there is known to be no record
