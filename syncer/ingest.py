@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -44,7 +45,7 @@ from syncer.telemetry import FEED_CONNECTED, FEED_EVENTS, FEED_LAG, FEED_QUIET
 from syncer.trouble import Trouble
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from syncer.config import FeedSettings
     from syncer.feed import Batch, Feed, Scope
@@ -125,13 +126,13 @@ class Ingest:
         log.info("the feed goes on", since=since(resume.position, self._settings.rewind), remembered=len(memory))
         return session
 
-    def committed(self, changes: int, outcomes: dict[str, int]) -> None:
+    def committed(self, changes: int, outcomes: Mapping[tuple[str, str], int]) -> None:
         """A session committed so many changes, and so many events by what became of them."""
         self._trouble.over()
         if changes:
             self.last_appended = time.monotonic()
-        for outcome, count in outcomes.items():
-            FEED_EVENTS.labels(outcome=outcome).inc(count)
+        for (outcome, reason), count in outcomes.items():
+            FEED_EVENTS.labels(outcome=outcome, reason=reason).inc(count)
 
 
 @dataclass(slots=True)
@@ -146,7 +147,7 @@ class _Session:
     memory: Memory
     mark: int
     pending: list[Record] = field(default_factory=list)
-    outcomes: dict[str, int] = field(default_factory=dict)  # of the events taken since the last commit
+    outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)  # and reasons, of the events since the last commit
     position: Position = field(default_factory=Position)
     appended: dict[int, int] = field(default_factory=dict)
     skipped: dict[str, int] = field(default_factory=dict)
@@ -217,18 +218,18 @@ class _Session:
             record = change_record(verdict, self.journal.partitions)
             self.pending.append(record)
             self.appended[record.partition] = self.appended.get(record.partition, 0) + 1
-            outcome = "appended"
+            self.outcomes["appended", ""] += 1
         elif isinstance(verdict, Unfit):
-            outcome = verdict.entry.reason
-            if outcome not in self.told:
-                self.told.add(outcome)
-                log.warning("an event was set aside, the first of its kind", reason=outcome, detail=verdict.entry.detail)
+            reason = verdict.entry.reason
+            if reason not in self.told:
+                self.told.add(reason)
+                log.warning("an event was set aside, the first of its kind", reason=reason, detail=verdict.entry.detail)
             self.pending.append(Record(Topic.SET_ASIDE, self.journal.partitions, verdict.key, encode_set_aside(verdict.entry)))
-            self.set_aside[outcome] = self.set_aside.get(outcome, 0) + 1
+            self.set_aside[reason] = self.set_aside.get(reason, 0) + 1
+            self.outcomes["set_aside", reason] += 1
         else:
-            outcome = verdict.value
-            self.skipped[outcome] = self.skipped.get(outcome, 0) + 1
-        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
+            self.skipped[verdict.value] = self.skipped.get(verdict.value, 0) + 1
+            self.outcomes["skipped", verdict.value] += 1
 
     def _gap(self, start: str, end: str) -> None:
         log.error("the position was older than what the feed keeps: a known gap", start=start, end=end)
@@ -245,8 +246,8 @@ class _Session:
         resume = Resume(self.position, self.appended, self.skipped, self.set_aside, tuple(self.gaps))
         position = Record(Topic.POSITIONS, 0, POSITION_KEY, encode_resume(resume))
         records = [*self.pending, *self._marks(), position]
-        changes, outcomes = self.outcomes.get("appended", 0), self.outcomes
-        self.pending, self.outcomes, self.noted_at = [], {}, time.monotonic()
+        changes, outcomes = self.outcomes["appended", ""], self.outcomes
+        self.pending, self.outcomes, self.noted_at = [], Counter(), time.monotonic()
         self.room.clear()
         at("ingest-appends")
         await self.owner.append(records)

@@ -18,7 +18,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call] # a second series bes
 
 # Ingest: the feed and what is made of it.
 FEED_EVENTS = Counter(
-    "syncer_feed_events_total", "Events delivered by the feed, by what became of them.", ["outcome"], registry=REGISTRY
+    "syncer_feed_events_total", "Events delivered by the feed, by outcome and reason.", ["outcome", "reason"], registry=REGISTRY
 )
 FEED_CONNECTED = Gauge("syncer_feed_connected", "1 while the feed is connected.", registry=REGISTRY)
 FEED_CONNECTIONS = Counter("syncer_feed_connections_total", "Connections made to the feed.", registry=REGISTRY)

@@ -94,8 +94,10 @@ class House:
             start, _ = await self.journal.bounds(Topic.MUTATIONS, partition)
             await self.work(partial(self.settler.store.forget, partition, start))
         for partition in self.settler.progress:
+            known = await self.work(partial(frozenset, self.settler.open[partition]))
             entries = await open_set_asides(self.journal, partition)
-            await self.work(partial(self.settler.note_open, partition, {key: entry.wiki_id for key, entry in entries.items()}))
+            found = {key: entry.wiki_id for key, entry in entries.items()}
+            await self.work(partial(self.settler.note_open, partition, found, known))
         resume = (await latest(self.journal, Topic.POSITIONS, 0)).get(POSITION_KEY)
         if resume:
             self.settler.gaps = decode_resume(resume.value).gaps

@@ -320,9 +320,15 @@ class Settler:
         progress.finish(item.offset)
         self._dirty.add(item.partition)
 
-    def note_open(self, partition: int, entries: Mapping[str, str]) -> None:
-        """Take note of what was read to stand set aside, by key, with the wiki: ingest sets things aside, too."""
+    def note_open(self, partition: int, entries: Mapping[str, str], known: frozenset[str] = frozenset()) -> None:
+        """Take note of what was read to stand set aside, by key, with the wiki: ingest sets things aside, too, and a person
+        closes what was. ``known`` is what stood there before it was read.
+        """
         count, keys = self.progress[partition].open_set_asides, self.open[partition]
+        for key in known - entries.keys():
+            if wiki_id := keys.pop(key, None):
+                count[wiki_id] -= 1
+                self._dirty.add(partition)
         for key, wiki_id in entries.items():
             if wiki_id and key not in keys and key not in self._closed:
                 keys[key] = wiki_id

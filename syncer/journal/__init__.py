@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from syncer.errors import Misconfigured
+from syncer.extras import missing
 from syncer.records import encode_change
 
 if TYPE_CHECKING:
@@ -213,7 +214,7 @@ async def open_journal(settings: JournalSettings, *, create: bool = True) -> Jou
         try:
             from syncer.journal.kafka import KafkaJournal  # noqa: PLC0415 - an extra
         except ImportError as error:
-            raise Misconfigured(f"{error.name} is not installed", hint="pip install 'wiki-syncer[kafka]'") from error
+            raise missing("kafka", error) from error
         return await KafkaJournal.open(settings)
     raise Misconfigured(
         f"journal.url names no known kind of journal: {scheme}://", hint="use sqlite:///<path>, or kafka://host:port[,host:port]"

@@ -1,8 +1,10 @@
 """The embedded journal: one SQLite file, no server. The default.
 
 One table a topic; AUTOINCREMENT makes offsets that are never given out twice, so those of a partition rise with gaps. Two
-connections, each with a thread of its own, so that a reader never waits for a disk to sync. An owner holds a lock on a file
-beside the journal for as long as its process lives, and an epoch that is checked in every commit.
+connections, each with a thread of its own, so that a reader never waits for a disk to sync. That to write is made only where
+something is to be written, and is closed first: so what SQLite needs to read stays beside the journal, for those who may not
+write there. An owner holds a lock on a file beside the journal for as long as its process lives, and an epoch that is checked
+in every commit.
 """
 
 from __future__ import annotations
@@ -12,8 +14,10 @@ import os
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from contextlib import suppress
+from functools import cached_property, partial
 from pathlib import Path
+from sqlite3 import Error
 from typing import TYPE_CHECKING, TypeVar
 
 import orjson
@@ -67,14 +71,20 @@ class SqliteJournal:
         self._locks: dict[str, int] = {}
         self._appended = asyncio.Event()
         self._seen_version = -1
-        self._writer = sqlite.connect(path, MIGRATIONS)
-        self._reader = sqlite.connect(path, MIGRATIONS)
-        self._reader.execute("PRAGMA query_only = ON")
+        if create:
+            self._make(settings)
         try:
-            self.identity, self.partitions = self._identify(settings, create=create)
+            self._reader = sqlite.connect_to_read(path, MIGRATIONS)
+            with sqlite.closing_on_error(self._reader):
+                self.identity, self.partitions = self._identify(settings)
         except BaseException:
-            self._close()
+            if create:
+                self._writer.close()
             raise
+
+    @cached_property
+    def _writer(self) -> sqlite.Connection:
+        return sqlite.connect(self._path, MIGRATIONS)
 
     @classmethod
     async def open(cls, settings: JournalSettings, *, create: bool = True) -> SqliteJournal:
@@ -85,13 +95,16 @@ class SqliteJournal:
         full = sqlite.expand(path, "journal.url") if create else sqlite.existing(path, "journal.url", "syncer run")
         return await asyncio.to_thread(cls, full, settings, create=create)
 
-    def _identify(self, settings: JournalSettings, *, create: bool) -> tuple[str, int]:
-        """Read, or make on first use, what the journal says of itself."""
-        with sqlite.transaction(self._writer, "IMMEDIATE" if create else "DEFERRED"):
-            if create:
-                fresh = {"identity": uuid.uuid4().hex, "partitions": str(settings.partitions), "prefix": settings.prefix}
-                self._writer.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", fresh.items())
-            meta = dict(self._writer.execute("SELECT name, value FROM meta"))
+    def _make(self, settings: JournalSettings) -> None:
+        """Make on first use what the journal says of itself."""
+        fresh = {"identity": uuid.uuid4().hex, "partitions": str(settings.partitions), "prefix": settings.prefix}
+        with sqlite.closing_on_error(self._writer), sqlite.transaction(self._writer):
+            self._writer.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", fresh.items())
+
+    def _identify(self, settings: JournalSettings) -> tuple[str, int]:
+        """Read what the journal says of itself."""
+        with sqlite.transaction(self._reader, "DEFERRED"):
+            meta = dict(self._reader.execute("SELECT name, value FROM meta"))
         if not meta:
             raise Missing(f"{self._path} is being made at this moment", self._path, hint="try again")
         for name, wanted in (("partitions", str(settings.partitions)), ("prefix", settings.prefix)):
@@ -278,7 +291,10 @@ class SqliteJournal:
     def _close(self) -> None:
         self._writing.shutdown()
         self._reading.shutdown()
-        self._writer.close()
+        if "_writer" in self.__dict__:
+            with suppress(Error):
+                sqlite.checkpoint(self._writer)
+            self._writer.close()
         self._reader.close()
         while self._locks:
             os.close(self._locks.popitem()[1])

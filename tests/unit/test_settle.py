@@ -216,6 +216,17 @@ def test_replays_are_appended_together(desk: Desk) -> None:
     assert len({one["event_id"] for one in changes}) == 2
 
 
+def test_what_others_set_aside_and_close_is_counted(desk: Desk) -> None:
+    counts = desk.progress.open_set_asides
+    desk.settler.note_open(0, {"ingests": "enwiki"}, frozenset())
+    aside(desk, change(Cause.EDIT, "A", rev=10))
+    assert counts == {"enwiki": 2}
+    desk.settler.note_open(0, {}, frozenset({"ingests"}))  # what was opened since it was read stays
+    assert counts == {"enwiki": 1}
+    desk.settler.note_open(0, {}, frozenset({"ingests"}))
+    assert counts == {"enwiki": 1}
+
+
 # -- records that are no changes --------------------------------------------------------------------------------------
 
 

@@ -346,3 +346,22 @@ def test_many_processes_may_make_the_journal_at_once(path: Path) -> None:
     db = sqlite3.connect(path)
     assert db.execute("SELECT count(*) FROM changes").fetchone()[0] == 4
     db.close()
+
+
+# -- readers ------------------------------------------------------------------------------------------------------------
+
+
+async def test_who_only_reads_needs_no_right_to_write(tmp_path: Path) -> None:
+    """What SQLite needs to read is there, whether somebody has the journal open or not."""
+    settings = JournalSettings(url=f"sqlite:///{tmp_path}/journal.db")
+    made = await open_journal(settings)
+    await made.append(mutation("a:1"))
+    await made.close()
+    assert (tmp_path / "journal.db-shm").exists()
+    assert (tmp_path / "journal.db-wal").stat().st_size == 0  # all of it is in the file
+    reader = await open_journal(settings, create=False)
+    assert len(await reader.read(Topic.MUTATIONS, 0, 0)) == 1
+    assert "_writer" not in vars(reader)
+    await reader.append(mutation("a:2"))
+    assert "_writer" in vars(reader)
+    await reader.close()
