@@ -22,7 +22,7 @@ from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import UnknownTopicOrPartitionError
 
-from syncer.errors import JournalUnavailable, Misconfigured, OutcomeUnknown, ResumeLost, Retry
+from syncer.errors import JournalUnavailable, Misconfigured, OutcomeUnknown, ResumeLost
 from syncer.journal import Topic, partitions_of
 from syncer.journal.kafka.identity import topic_ids
 from syncer.journal.kafka.lease import Lease, Leases
@@ -115,11 +115,11 @@ class KafkaJournal:
 
     async def own(self, name: str, partitions: Collection[int] = ()) -> KafkaOwner:
         """See :meth:`syncer.journal.Journal.own`. An owner that died is followed after ``LAPSED`` seconds."""
+        topics = await self._identify(self._plan)
         await self._vacant(name, LAPSED, waiting=False)
         for rival in await self._leases.rivals(name, partitions):
             await self._vacant(rival, LAPSED, waiting=False)
             await fence(self._link, self._prefix, rival)
-        topics = await self._identify(self._plan)
         if before := await self._leases.read(name):
             _the_same(before[0].topics, topics)
         if name in self._owners:
@@ -201,12 +201,9 @@ class KafkaJournal:
     async def bounds(self, topic: Topic, partition: int) -> tuple[int, int]:
         """See :meth:`syncer.journal.Journal.bounds`."""
         place = self._place(topic, partition)
-        try:
-            return await self._reader.bounds(place)
-        except JournalUnavailable:
-            with suppress(Retry, Misconfigured):
-                await self._identify([place.topic])  # that it may not be read is told by this alone
-            raise
+        if place.topic not in self._topics:
+            await self._identify([place.topic])  # one that is not there, or may not be read, would only never answer
+        return await self._reader.bounds(place)
 
     async def wait(self, timeout: float) -> None:
         """See :meth:`syncer.journal.Journal.wait`."""
