@@ -134,6 +134,7 @@ class KafkaJournal:
         """See :meth:`syncer.journal.Journal.stand_by`."""
         while self._owners:
             await self._owners.popitem()[1].retire(release=True)
+        await self._identify(self._plan)
         await asyncio.gather(*(self._vacant(name, PATIENCE, waiting=True) for name in names))
 
     async def lost(self) -> None:
