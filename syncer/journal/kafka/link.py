@@ -51,7 +51,7 @@ APPLY = "syncer topics plan shows what is missing, syncer topics apply makes it"
 
 # What cannot be waited out, or wants a hint of its own; whatever else there is, the brokers may get over it.
 FATES: tuple[tuple[tuple[type[Exception], ...], type[Retry | Stop], str], ...] = (
-    (REFUSED, Refused, "check user, password and ACLs: syncer topics plan prints those that are needed"),
+    (REFUSED, Refused, "check user, password, certificate and ACLs: syncer topics plan prints those that are needed"),
     (UNTRUSTED, Refused, "check journal.kafka.ca_file, and that the certificates bear the names in journal.url"),
     (GONE, ResumeLost, "the journal was cut by retention, or made anew; start the reader anew"),
     (OLD_BROKER, Misconfigured, "the brokers are too old: Apache Kafka 3.1 or later is needed"),
@@ -121,8 +121,9 @@ async def _refusal(link: Mapping[str, Any]) -> Exception | None:
                 (await create_conn(host.strip("[]"), int(port), **told)).close()
         except (*REFUSED, *UNTRUSTED) as error:
             return error
-        except FAILURES:
-            continue
+        except FAILURES as error:
+            if isinstance(error.__cause__, ssl.SSLError) and "CERTIFICATE" in (error.__cause__.reason or ""):
+                return kafka.AuthenticationFailedError(f"the brokers want a certificate that they trust: {error.__cause__}")
     return None
 
 
