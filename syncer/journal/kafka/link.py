@@ -92,7 +92,7 @@ def _tls(settings: JournalSettings) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=how.ca_file)
         if how.cert_file:
-            context.load_cert_chain(how.cert_file, how.key_file)
+            context.load_cert_chain(how.cert_file, how.key_file, password="")  # else a terminal would be asked for one
     except (OSError, ssl.SSLError) as error:
         raise Misconfigured(
             f"journal.kafka: certificates cannot be read: {error}", hint="check journal.kafka.ca_file, cert_file and key_file"
@@ -123,7 +123,8 @@ async def _refusal(link: Mapping[str, Any]) -> Exception | None:
             return error
         except FAILURES as error:
             if isinstance(error.__cause__, ssl.SSLError) and "CERTIFICATE" in (error.__cause__.reason or ""):
-                return kafka.AuthenticationFailedError(f"the brokers want a certificate that they trust: {error.__cause__}")
+                refusal: Exception = kafka.AuthenticationFailedError(f"they want a certificate that they trust: {error.__cause__}")
+                return refusal
     return None
 
 
