@@ -123,7 +123,7 @@ async def _refusal(link: Mapping[str, Any]) -> Exception | None:
             return error
         except FAILURES as error:
             if isinstance(error.__cause__, ssl.SSLError) and "CERTIFICATE" in (error.__cause__.reason or ""):
-                refusal: Exception = kafka.AuthenticationFailedError(f"they want a certificate that they trust: {error.__cause__}")
+                refusal: Exception = kafka.AuthenticationFailedError(f"they want one that they trust: {error.__cause__}")
                 return refusal
     return None
 
