@@ -23,6 +23,14 @@ PROGRAMS = ROOT / "tests" / "integration" / "partners"
 TIMEOUT = 60.0
 KILLED = 9
 
+# The program of the docs, killed when it has taken so many records, in the middle of a transaction.
+DYING = """
+import itertools, os, sys, partner
+take, limit, taken = partner.take, int(sys.argv.pop()), itertools.count(1)
+partner.take = lambda *record: take(*record) if next(taken) < limit else os._exit(9)
+partner.main()
+"""
+
 Page = dict[str, Any]
 
 
@@ -80,8 +88,8 @@ class Partner:
         return str(path)
 
     def _python(self, wanted: str, limit: int) -> list[str]:
-        kept = self.folder / "pages.db"
-        return [sys.executable, "partner.py", self._settings(), self.topic, wanted, str(kept), str(limit)]
+        arguments = [self._settings(), self.topic, wanted, str(self.folder / "pages.db")]
+        return [sys.executable, "-c", DYING, *arguments, str(limit)] if limit else [sys.executable, "partner.py", *arguments]
 
     def _java(self, wanted: str, limit: int) -> list[str]:
         (kept := self.folder / "pages").mkdir(exist_ok=True)

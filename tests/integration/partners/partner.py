@@ -1,8 +1,8 @@
 """A partner of one's own, with confluent-kafka: pages and offsets in one SQLite file, written in the same transactions.
 
-python partner.py SETTINGS TOPIC NAMESPACES FILE [LIMIT]     SETTINGS: lines of key=value, as librdkafka knows them
+python partner.py SETTINGS TOPIC NAMESPACES FILE     SETTINGS: lines of key=value, as librdkafka knows them
 
-Ends at the end of the topic, and prints a JSON line a page. LIMIT: dies after so many records, in the middle of a transaction.
+Ends at the end of the topic, and prints a JSON line a page.
 """
 
 # mypy: ignore-errors
@@ -10,7 +10,6 @@ Ends at the end of the topic, and prints a JSON line a page. LIMIT: dies after s
 
 import hashlib
 import json
-import os
 import sqlite3
 import sys
 from pathlib import Path
@@ -48,39 +47,28 @@ def take(db: sqlite3.Connection, key: str, headers: dict[str, str], value: bytes
     if sha1(text) != revision["sha1"]:
         text = None  # a divergence: what is no text here, and has a hash, is to be fetched from elsewhere
     db.execute("UPDATE pages SET title = NULL WHERE wiki = ? AND title = ?", [m["wiki_id"], page["title"]])
-    row = [
-        key,
-        m["seq"],
-        m["wiki_id"],
-        page["page_id"],
-        page["title"],
-        page["namespace"],
-        revision["rev_id"],
-        revision["sha1"],
-        text,
-    ]
-    db.execute("REPLACE INTO pages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+    facts = [page["page_id"], page["title"], page["namespace"], revision["rev_id"], revision["sha1"]]
+    db.execute("REPLACE INTO pages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", [key, m["seq"], m["wiki_id"], *facts, text])
 
 
 def sha1(text: bytes | None) -> str | None:
     return None if text is None else hashlib.sha1(text, usedforsecurity=False).hexdigest()
 
 
-def follow(settings: dict[str, str], topic: str, db: sqlite3.Connection, wanted: set[str], limit: int) -> None:
+def follow(settings: dict[str, str], topic: str, db: sqlite3.Connection, wanted: set[str]) -> None:
     admin = AdminClient(settings)
     told = admin.describe_topics(TopicCollection([topic]))[topic].result()
     known = {part: (offset, topic_id) for part, offset, topic_id in db.execute("SELECT * FROM offsets")}
     if any(topic_id != str(told.topic_id) for _, topic_id in known.values()):
         sys.exit(f"{topic} was made anew: these offsets are of another one")
-    ends_told = {"enable.partition.eof": True}  # only to know when to stop; without it this follows for ever
     consumer = Consumer(
         {
             **settings,
             "isolation.level": "read_committed",
             "auto.offset.reset": "error",  # what retention has removed is missing here: that must not pass unnoticed
             "enable.auto.commit": False,
-            "group.id": "none",  # the library insists on a name; nothing is kept under it
-            **ends_told,
+            "group.id": "partner.own",  # the library insists on a name; nothing is kept under it
+            "enable.partition.eof": True,  # only so that this program ends
         }
     )
     parts = [part.id for part in told.partitions]
@@ -95,22 +83,20 @@ def follow(settings: dict[str, str], topic: str, db: sqlite3.Connection, wanted:
             headers = {name: value.decode() for name, value in message.headers()}
             take(db, message.key().decode(), headers, message.value(), wanted)
             db.execute("REPLACE INTO offsets VALUES (?, ?, ?)", [message.partition(), message.offset() + 1, str(told.topic_id)])
-            limit -= 1
-            if limit == 0:
-                os._exit(9)
         db.commit()  # pages and offsets: all of it or nothing
     consumer.close()
 
 
 def main() -> None:
-    file, topic, namespaces, path, limit = [*sys.argv[1:], "0"][:5]
+    file, topic, namespaces, path = sys.argv[1:]
     settings = dict(line.split("=", 1) for line in Path(file).read_text().splitlines())
     db = sqlite3.connect(path)
     db.executescript(TABLES)
-    follow(settings, topic, db, set(namespaces.split(",")), int(limit))
+    follow(settings, topic, db, set(namespaces.split(",")))
     for row in db.execute("SELECT wiki, page_id, title, namespace, rev_id, sha1, text FROM pages WHERE page_id IS NOT NULL"):
         page = dict(zip(("wiki_id", "page_id", "title", "namespace", "rev_id", "sha1", "text"), row, strict=True))
         print(json.dumps(page | {"text": page["text"] and page["text"].decode()}))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,299 @@
+"""Who is let in, and to what: SASL_SSL, SCRAM, certificates and ACLs, on a real broker."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import ResourceType
+
+from syncer.clock import now_iso
+from syncer.config import Retention
+from syncer.demo.actions import Workload, drive
+from syncer.demo.farm import Farm
+from syncer.demo.server import serve
+from syncer.errors import Refused, SyncerError
+from syncer.journal import INGEST, WHOLE, Record, Topic, kafka, open_journal, partitions_of
+from syncer.journal.kafka.names import topic_name
+from syncer.journal.kafka.rights import Users, commands
+from syncer.provision import apply, look
+from tests.command import told
+from tests.kafka import fresh
+from tests.partners import Partner, build
+from tests.secure import NOBODY, PARTITIONS, Secure, acls, certificate, started
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from confluent_kafka import KafkaError
+    from confluent_kafka.admin import AclBinding
+
+    from syncer.config import JournalSettings
+    from syncer.journal import Journal
+    from tests.command import Place, Said
+
+SOON = 30.0  # seconds: far less than for ever, and enough for a process to start on a busy machine
+TRIES = 20  # a broker hears of an ACL a moment after the one who set it
+
+
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
+    with started(tmp_path_factory.mktemp("secure")) as secure:
+        yield secure
+
+
+def of(user: str, journal: JournalSettings) -> list[AclBinding]:
+    """What `topics plan` prints for a user."""
+    lines = commands(journal, Users())
+    return [acl for line in lines for acl in acls(line) if acl.principal == f"User:{user}"]
+
+
+def said(place: Place, *arguments: str, **more: str) -> Said:
+    """What a command says, which ends soon."""
+    begun = time.monotonic()
+    try:
+        came = told(place.start(*arguments, **more))
+    finally:
+        place.clean_up()
+    assert time.monotonic() - begun < SOON
+    return came
+
+
+# -- rights --------------------------------------------------------------------------------------------------------------
+
+
+async def operate(settings: JournalSettings) -> None:
+    """Set up topics that are not there, and then such as are set otherwise."""
+    await apply(settings)
+    wider = settings.model_copy(update={"retention": Retention(mutations_days=settings.retention.mutations_days + 1)})
+    await apply(wider)
+    assert all(state.sound for state in await look(wider))
+
+
+async def work(settings: JournalSettings) -> None:
+    """What a hub does with a journal."""
+    journal = await open_journal(settings)
+    try:
+        ingest, enrich = await journal.own(INGEST), await journal.own(WHOLE.owner, range(PARTITIONS))
+        await ingest.append([Record(topic, 0, "k", b"{}") for topic in (Topic.CHANGES, Topic.POSITIONS, Topic.SET_ASIDE)])
+        written = (Topic.MUTATIONS, Topic.PROGRESS, Topic.WATERMARKS, Topic.SET_ASIDE)
+        await enrich.append([Record(topic, 0, "k", b"{}") for topic in written])
+        await journal.append(Record(Topic.CHANGES, 0, "k", b"{}"))
+        await read(journal, Topic)
+    finally:
+        await journal.close()
+
+
+async def subscribe(settings: JournalSettings) -> None:
+    """What a partner does with it."""
+    journal = await open_journal(settings)
+    try:
+        await read(journal, (Topic.MUTATIONS, Topic.WATERMARKS))
+    finally:
+        await journal.close()
+
+
+async def read(journal: Journal, topics: Iterable[Topic]) -> None:
+    for topic in topics:
+        for partition in range(partitions_of(topic, PARTITIONS)):
+            start, _ = await journal.bounds(topic, partition)
+            await journal.read(topic, partition, start)
+
+
+async def allowed(do: Callable[[], Awaitable[None]], *, wanted: bool) -> None:
+    """Until it is allowed, or refused for good with a hint, as wanted."""
+    for _ in range(TRIES):
+        refusal: SyncerError | None = None
+        try:
+            await do()
+        except SyncerError as error:
+            refusal = error
+        if (refusal is None) == wanted:
+            break
+        await asyncio.sleep(0.1)
+    assert (refusal is None) == wanted, refusal
+    if refusal:
+        assert isinstance(refusal, Refused), refusal
+        assert refusal.hint
+
+
+class TestRights:
+    """With what `topics plan` prints it works; without any one of these rights it is refused."""
+
+    @pytest.fixture
+    def journal(self, secure: Secure, monkeypatch: pytest.MonkeyPatch) -> JournalSettings:
+        """A journal of its own, without topics."""
+        monkeypatch.setattr(kafka, "LAPSED", 0.2)  # an owner that was refused could not say goodbye, and nobody else lives here
+        return secure.journal.model_copy(update={"prefix": fresh("j")})
+
+    @pytest.mark.parametrize(("user", "does"), [("hub", work), ("partner", subscribe)], ids=["hub", "partner"])
+    async def test_hub_and_partner(
+        self, secure: Secure, journal: JournalSettings, user: str, does: Callable[[JournalSettings], Awaitable[None]]
+    ) -> None:
+        await apply(journal)
+        granted = of(user, journal)
+
+        async def do() -> None:
+            await does(secure.settings(user, journal))
+
+        await allowed(do, wanted=False)
+        secure.grant(granted)
+        await allowed(do, wanted=True)
+        for acl in granted:
+            if acl.restype != ResourceType.GROUP:  # only for clients that subscribe in groups
+                secure.revoke([acl])
+                await allowed(do, wanted=False)
+                secure.grant([acl])
+        await allowed(do, wanted=True)
+
+    async def test_operator(self, secure: Secure, journal: JournalSettings) -> None:
+        """Each right on one of the topics: the others are like it."""
+        granted, (topic, *_) = of("operator", journal), [topic_name(journal.prefix, topic) for topic in Topic]
+
+        async def do() -> None:
+            await secure.remove(topic)
+            await operate(secure.settings("operator", journal))
+
+        await allowed(do, wanted=False)
+        secure.grant(granted)
+        await allowed(do, wanted=True)
+        for acl in granted:
+            if acl.name == topic:
+                secure.revoke([acl])
+                await allowed(do, wanted=False)
+                secure.grant([acl])
+        await allowed(do, wanted=True)
+
+
+# -- who is let in -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def published(secure: Secure, tmp_path_factory: pytest.TempPathFactory) -> Secure:
+    """Operator, hub and partner have their rights, and the hub has published what happened on a farm."""
+    secure.grant([acl for user in Users() for acl in of(user, secure.journal)])
+    place, farm = secure.place(tmp_path_factory.mktemp("hub"), "hub"), Farm(pages=20)
+    scope = {"WIKI__INCLUDE": "*", "WIKI__EXCLUDE": "wikidatawiki", "WIKI__NAMESPACES": "*"}
+    api = {"API__REQUESTS_PER_MINUTE": "6000", "API__YOUNG": "1", "FEED__SINCE": now_iso()}
+
+    async def publish() -> Said:
+        async with serve(farm) as upstream:
+            await drive(Workload(farm), rate=500, count=60)
+            addresses = {"FEED__URL": upstream.feed_url, "API__URL": upstream.api_url}
+            return await asyncio.to_thread(said, place, "run", "--until-idle", "1.5", **scope, **api, **addresses)
+
+    came = asyncio.run(publish())
+    assert came.code == 0, came.err
+    return secure
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("programs") / "partners")
+
+
+def articles(place: Place) -> dict[int, str]:
+    """What the package's own mirror has of articles."""
+    assert said(place, "mirror", "follow", "--until-idle", "0.3").code == 0
+    pages = {line["page_id"]: line["text"] for line in said(place, "mirror", "export").lines if line["namespace"] == 0}
+    assert len(pages) > 10
+    return pages
+
+
+class TestUsers:
+    def test_the_operator_sets_up_the_topics(self, published: Secure, tmp_path: Path) -> None:
+        place = published.place(tmp_path, "operator")
+        assert said(place, "topics", "apply").code == 0
+        assert said(place, "topics", "plan").code == 0
+        assert_refused(said(place, "journal", "read", "mutations"), "mutations")
+
+    @pytest.mark.parametrize("program", ["python", "java"])
+    def test_a_partner_reads_its_topics(self, published: Secure, programs: Path, tmp_path: Path, program: str) -> None:
+        topic = topic_name(published.journal.prefix, Topic.MUTATIONS)
+        access = published.client("partner", java=program == "java")
+        theirs = Partner(program, programs, tmp_path / "partner", topic, access).run("0")
+        assert {page["page_id"]: page["text"] for page in theirs} == articles(published.place(tmp_path, "partner"))
+
+    def test_a_partner_reads_nothing_else_and_writes_nothing(self, published: Secure, tmp_path: Path) -> None:
+        place = published.place(tmp_path, "partner")
+        for topic in ("changes", "set-aside"):
+            assert_refused(said(place, "journal", "read", topic), topic)
+        assert_refused(said(place, "run", "--standby"), "TopicAuthorizationFailed")
+        assert_refused(said(place, "repair", "enwiki", "1"), "AuthorizationFailed")
+        assert_refused(said(place, "topics", "plan"), "changes")
+        topic = topic_name(published.journal.prefix, Topic.MUTATIONS)
+        assert "TOPIC_AUTHORIZATION_FAILED" in written(published.client("partner"), topic)
+        assert written(published.client("hub"), topic) == ""
+
+    def test_a_stranger_gets_nothing(self, published: Secure, tmp_path: Path) -> None:
+        place = published.place(tmp_path, "stranger")
+        for arguments in (["mirror", "follow"], ["run"], ["run", "--standby"], ["status"], ["topics", "plan"]):
+            assert_refused(said(place, *arguments), "TopicAuthorizationFailed")
+
+    @pytest.mark.parametrize("user", [NOBODY, "hub"])
+    def test_a_wrong_name_or_password_is_69_and_no_wait(self, published: Secure, tmp_path: Path, user: str) -> None:
+        place = published.place(tmp_path, user, JOURNAL__KAFKA__PASSWORD="guessed")  # noqa: S106 - wrong
+        for arguments in (["mirror", "follow"], ["run"], ["run", "--standby"], ["topics", "apply"])[
+            : 1 if user == NOBODY else None
+        ]:
+            assert_refused(said(place, *arguments), "SaslAuthenticationFailed")
+
+
+class TestCertificates:
+    @pytest.mark.parametrize("wrong", ["authority", "no authority", "name"])
+    def test_that_of_the_brokers_is_verified(self, published: Secure, tmp_path: Path, wrong: str) -> None:
+        more = {
+            "authority": {"JOURNAL__KAFKA__CA_FILE": certificate(tmp_path, "other")},
+            "no authority": {"JOURNAL__KAFKA__CA_FILE": ""},
+            "name": {"JOURNAL__URL": f"kafka://127.1:{published.cluster.secure_bootstrap.split(':')[1]}"},  # the same host
+        }[wrong]
+        came = said(published.place(tmp_path, "partner", **more), "mirror", "follow")
+        assert_refused(came, "CERTIFICATE_VERIFY_FAILED")
+        assert "ca_file" in came.err
+
+    def test_that_of_a_client_says_who_it_is(self, published: Secure, programs: Path, tmp_path: Path) -> None:
+        settings, name = (
+            {"JOURNAL__URL": f"kafka://{published.certified}", "JOURNAL__KAFKA__SECURITY_PROTOCOL": "SSL"},
+            "CN=partner",
+        )
+        own = {"JOURNAL__KAFKA__CERT_FILE": published.certificate, "JOURNAL__KAFKA__KEY_FILE": published.key}
+        place = published.place(tmp_path, "nobody", **settings, **own)
+        assert_refused(said(place, "mirror", "follow"), "TopicAuthorizationFailed")
+        published.grant(
+            [acl for line in commands(published.journal, Users(partner=name)) for acl in acls(line) if name in acl.principal]
+        )
+        topic = topic_name(published.journal.prefix, Topic.MUTATIONS)
+        theirs = Partner("kcat", programs, tmp_path / "partner", topic, published.certified_client()).run("0")
+        assert {page["page_id"]: page["text"] for page in theirs} == articles(place)
+
+    @pytest.mark.parametrize("shown", ["none", "another"])
+    def test_one_that_the_brokers_do_not_know_is_69_and_no_wait(self, published: Secure, tmp_path: Path, shown: str) -> None:
+        settings = {"JOURNAL__URL": f"kafka://{published.certified}", "JOURNAL__KAFKA__SECURITY_PROTOCOL": "SSL"}
+        if shown == "another":
+            path = certificate(tmp_path, "partner")
+            settings |= {"JOURNAL__KAFKA__CERT_FILE": path, "JOURNAL__KAFKA__KEY_FILE": path.replace(".pem", ".key")}
+        assert_refused(said(published.place(tmp_path, "nobody", **settings), "mirror", "follow"), "CERTIFICATE")
+
+
+def assert_refused(came: Said, what: str) -> None:
+    assert came.code == 69, came.err
+    assert what in came.err
+    assert "hint" in came.err
+
+
+def written(access: dict[str, str], topic: str) -> str:
+    """What becomes of a record that a partner writes, with a client of its own."""
+    problems = [""]
+
+    def delivered(error: KafkaError | None, _: object) -> None:
+        if error:
+            problems.append(error.name())
+
+    producer = Producer({**access, "message.timeout.ms": 10_000})
+    producer.produce(topic, b"{}", key=b"none", partition=0, on_delivery=delivered)
+    producer.flush(15)
+    return problems[-1]
