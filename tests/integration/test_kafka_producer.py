@@ -15,7 +15,7 @@ from syncer.config import JournalSettings, KafkaSettings
 from syncer.errors import JournalUnavailable, OutcomeUnknown, Refused, ResumeLost, Retry, Superseded
 from syncer.journal import Record, Topic
 from syncer.journal import kafka as kafka_journal
-from syncer.journal.kafka import KafkaJournal, owner, reading
+from syncer.journal.kafka import KafkaJournal, owner, producer, reading
 from syncer.provision import apply
 from tests.kafka import PATIENCE, Kafka, fresh
 from tests.proxy import Proxy
@@ -161,7 +161,7 @@ async def test_who_is_followed_just_before_he_starts_anew_writes_nothing(opened:
     await old.append([change("a")])
     await old._drop()
     new: list[KafkaOwner] = []
-    start = owner.start
+    start = producer.start
 
     async def late(*arguments: Any) -> Any:
         monkeypatch.setattr(owner, "start", start)
