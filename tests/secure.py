@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import shlex
 import subprocess
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -27,8 +28,9 @@ from confluent_kafka.admin import (
 from deploy.kafka.layout import make
 from deploy.kafka.nodes import HOST
 from syncer.config import JournalSettings, KafkaSettings
+from syncer.journal.kafka.rights import Users, commands
 from syncer.provision import apply
-from tests.command import Place, free_port
+from tests.command import Place, free_port, told
 from tests.kafka import Kafka, fresh
 from tests.partners import blocks
 
@@ -37,9 +39,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from deploy.kafka.nodes import Cluster
+    from tests.command import Said
 
 PARTITIONS = 2
 SCRAM = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
+SOON = 30.0  # seconds: far less than for ever, and enough for a process to start on a busy machine
 MORE = ("operator", "stranger")  # users beside those that every cluster has
 NOBODY = "nobody"  # has no password at all
 
@@ -179,3 +183,20 @@ def certificate(folder: Path, name: str) -> str:
     pem, key = folder / f"{name}.pem", folder / f"{name}.key"
     subprocess.run([*command, "-subj", f"/CN={name}", "-out", pem, "-keyout", key], check=True, capture_output=True)
     return str(pem)
+
+
+def of(user: str, journal: JournalSettings) -> list[AclBinding]:
+    """What `topics plan` prints for a user."""
+    lines = commands(journal, Users())
+    return [acl for line in lines for acl in acls(line) if acl.principal == f"User:{user}"]
+
+
+def said(place: Place, *arguments: str, **more: str) -> Said:
+    """What a command says, which ends soon."""
+    begun = time.monotonic()
+    try:
+        came = told(place.start(*arguments, **more))
+    finally:
+        place.clean_up()
+    assert time.monotonic() - begun < SOON
+    return came

@@ -3,64 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import ResourceType
 
-from syncer.clock import now_iso
 from syncer.config import Retention
-from syncer.demo.actions import Workload, drive
-from syncer.demo.farm import Farm
-from syncer.demo.server import serve
 from syncer.errors import Refused, SyncerError
 from syncer.journal import INGEST, WHOLE, Record, Topic, kafka, open_journal, partitions_of
 from syncer.journal.kafka.names import topic_name
 from syncer.journal.kafka.rights import Users, commands
 from syncer.provision import apply, look
-from tests.command import told
 from tests.kafka import fresh
 from tests.partners import Partner, build
-from tests.secure import NOBODY, PARTITIONS, Secure, acls, certificate, started
+from tests.secure import NOBODY, PARTITIONS, acls, certificate, of, said
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator
+    from collections.abc import Awaitable, Callable, Iterable
     from pathlib import Path
 
     from confluent_kafka import KafkaError
-    from confluent_kafka.admin import AclBinding
 
     from syncer.config import JournalSettings
     from syncer.journal import Journal
     from tests.command import Place, Said
+    from tests.secure import Secure
 
-SOON = 30.0  # seconds: far less than for ever, and enough for a process to start on a busy machine
 TRIES = 20  # a broker hears of an ACL a moment after the one who set it
-
-
-@pytest.fixture(scope="module")
-def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
-    with started(tmp_path_factory.mktemp("secure")) as secure:
-        yield secure
-
-
-def of(user: str, journal: JournalSettings) -> list[AclBinding]:
-    """What `topics plan` prints for a user."""
-    lines = commands(journal, Users())
-    return [acl for line in lines for acl in acls(line) if acl.principal == f"User:{user}"]
-
-
-def said(place: Place, *arguments: str, **more: str) -> Said:
-    """What a command says, which ends soon."""
-    begun = time.monotonic()
-    try:
-        came = told(place.start(*arguments, **more))
-    finally:
-        place.clean_up()
-    assert time.monotonic() - begun < SOON
-    return came
 
 
 # -- rights --------------------------------------------------------------------------------------------------------------
@@ -173,25 +143,6 @@ class TestRights:
 
 
 @pytest.fixture(scope="module")
-def published(secure: Secure, tmp_path_factory: pytest.TempPathFactory) -> Secure:
-    """Operator, hub and partner have their rights, and the hub has published what happened on a farm."""
-    secure.grant([acl for user in Users() for acl in of(user, secure.journal)])
-    place, farm = secure.place(tmp_path_factory.mktemp("hub"), "hub"), Farm(pages=20)
-    scope = {"WIKI__INCLUDE": "*", "WIKI__EXCLUDE": "wikidatawiki", "WIKI__NAMESPACES": "*"}
-    api = {"API__REQUESTS_PER_MINUTE": "6000", "API__YOUNG": "1", "FEED__SINCE": now_iso()}
-
-    async def publish() -> Said:
-        async with serve(farm) as upstream:
-            await drive(Workload(farm), rate=500, count=60)
-            addresses = {"FEED__URL": upstream.feed_url, "API__URL": upstream.api_url}
-            return await asyncio.to_thread(said, place, "run", "--until-idle", "1.5", **scope, **api, **addresses)
-
-    came = asyncio.run(publish())
-    assert came.code == 0, came.err
-    return secure
-
-
-@pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tmp_path_factory.mktemp("programs") / "partners")
 
@@ -205,38 +156,37 @@ def articles(place: Place) -> dict[int, str]:
 
 
 class TestUsers:
-    def test_the_operator_sets_up_the_topics(self, published: Secure, tmp_path: Path) -> None:
-        place = published.place(tmp_path, "operator")
+    def test_the_operator_sets_up_the_topics(self, secure: Secure, tmp_path: Path) -> None:
+        place = secure.place(tmp_path, "operator")
         assert said(place, "topics", "apply").code == 0
         assert said(place, "topics", "plan").code == 0
         assert_refused(said(place, "journal", "read", "mutations"), "mutations")
 
     @pytest.mark.parametrize("program", ["python", "java"])
-    def test_a_partner_reads_its_topics(self, published: Secure, programs: Path, tmp_path: Path, program: str) -> None:
-        topic = topic_name(published.journal.prefix, Topic.MUTATIONS)
-        access = published.client("partner", java=program == "java")
+    def test_a_partner_reads_its_topics(self, secure: Secure, programs: Path, tmp_path: Path, program: str) -> None:
+        topic = topic_name(secure.journal.prefix, Topic.MUTATIONS)
+        access = secure.client("partner", java=program == "java")
         theirs = Partner(program, programs, tmp_path / "partner", topic, access).run("0")
-        assert {page["page_id"]: page["text"] for page in theirs} == articles(published.place(tmp_path, "partner"))
+        assert {page["page_id"]: page["text"] for page in theirs} == articles(secure.place(tmp_path, "partner"))
 
-    def test_a_partner_reads_nothing_else_and_writes_nothing(self, published: Secure, tmp_path: Path) -> None:
-        place = published.place(tmp_path, "partner")
+    def test_a_partner_reads_nothing_else_and_writes_nothing(self, secure: Secure, tmp_path: Path) -> None:
+        place = secure.place(tmp_path, "partner")
         for topic in ("changes", "set-aside"):
             assert_refused(said(place, "journal", "read", topic), topic)
         assert_refused(said(place, "run", "--standby"), "TopicAuthorizationFailed")
         assert_refused(said(place, "repair", "enwiki", "1"), "AuthorizationFailed")
         assert_refused(said(place, "topics", "plan"), "changes")
-        topic = topic_name(published.journal.prefix, Topic.MUTATIONS)
-        assert "TOPIC_AUTHORIZATION_FAILED" in written(published.client("partner"), topic)
-        assert written(published.client("hub"), topic) == ""
+        topic = topic_name(secure.journal.prefix, Topic.MUTATIONS)
+        assert "TOPIC_AUTHORIZATION_FAILED" in written(secure.client("partner"), topic)
 
-    def test_a_stranger_gets_nothing(self, published: Secure, tmp_path: Path) -> None:
-        place = published.place(tmp_path, "stranger")
+    def test_a_stranger_gets_nothing(self, secure: Secure, tmp_path: Path) -> None:
+        place = secure.place(tmp_path, "stranger")
         for arguments in (["mirror", "follow"], ["run"], ["run", "--standby"], ["status"], ["topics", "plan"]):
             assert_refused(said(place, *arguments), "TopicAuthorizationFailed")
 
     @pytest.mark.parametrize("user", [NOBODY, "hub"])
-    def test_a_wrong_name_or_password_is_69_and_no_wait(self, published: Secure, tmp_path: Path, user: str) -> None:
-        place = published.place(tmp_path, user, JOURNAL__KAFKA__PASSWORD="guessed")  # noqa: S106 - wrong
+    def test_a_wrong_name_or_password_is_69_and_no_wait(self, secure: Secure, tmp_path: Path, user: str) -> None:
+        place = secure.place(tmp_path, user, JOURNAL__KAFKA__PASSWORD="guessed")  # noqa: S106 - wrong
         for arguments in (["mirror", "follow"], ["run"], ["run", "--standby"], ["topics", "apply"])[
             : 1 if user == NOBODY else None
         ]:
@@ -245,38 +195,38 @@ class TestUsers:
 
 class TestCertificates:
     @pytest.mark.parametrize("wrong", ["authority", "no authority", "name"])
-    def test_that_of_the_brokers_is_verified(self, published: Secure, tmp_path: Path, wrong: str) -> None:
+    def test_that_of_the_brokers_is_verified(self, secure: Secure, tmp_path: Path, wrong: str) -> None:
         more = {
             "authority": {"JOURNAL__KAFKA__CA_FILE": certificate(tmp_path, "other")},
             "no authority": {"JOURNAL__KAFKA__CA_FILE": ""},
-            "name": {"JOURNAL__URL": f"kafka://127.1:{published.cluster.secure_bootstrap.split(':')[1]}"},  # the same host
+            "name": {"JOURNAL__URL": f"kafka://127.1:{secure.cluster.secure_bootstrap.split(':')[1]}"},  # the same host
         }[wrong]
-        came = said(published.place(tmp_path, "partner", **more), "mirror", "follow")
+        came = said(secure.place(tmp_path, "partner", **more), "mirror", "follow")
         assert_refused(came, "CERTIFICATE_VERIFY_FAILED")
         assert "ca_file" in came.err
 
-    def test_that_of_a_client_says_who_it_is(self, published: Secure, programs: Path, tmp_path: Path) -> None:
+    def test_that_of_a_client_says_who_it_is(self, secure: Secure, programs: Path, tmp_path: Path) -> None:
         settings, name = (
-            {"JOURNAL__URL": f"kafka://{published.certified}", "JOURNAL__KAFKA__SECURITY_PROTOCOL": "SSL"},
+            {"JOURNAL__URL": f"kafka://{secure.certified}", "JOURNAL__KAFKA__SECURITY_PROTOCOL": "SSL"},
             "CN=partner",
         )
-        own = {"JOURNAL__KAFKA__CERT_FILE": published.certificate, "JOURNAL__KAFKA__KEY_FILE": published.key}
-        place = published.place(tmp_path, "nobody", **settings, **own)
+        own = {"JOURNAL__KAFKA__CERT_FILE": secure.certificate, "JOURNAL__KAFKA__KEY_FILE": secure.key}
+        place = secure.place(tmp_path, "nobody", **settings, **own)
         assert_refused(said(place, "mirror", "follow"), "TopicAuthorizationFailed")
-        published.grant(
-            [acl for line in commands(published.journal, Users(partner=name)) for acl in acls(line) if name in acl.principal]
+        secure.grant(
+            [acl for line in commands(secure.journal, Users(partner=name)) for acl in acls(line) if name in acl.principal]
         )
-        topic = topic_name(published.journal.prefix, Topic.MUTATIONS)
-        theirs = Partner("kcat", programs, tmp_path / "partner", topic, published.certified_client()).run("0")
+        topic = topic_name(secure.journal.prefix, Topic.MUTATIONS)
+        theirs = Partner("kcat", programs, tmp_path / "partner", topic, secure.certified_client()).run("0")
         assert {page["page_id"]: page["text"] for page in theirs} == articles(place)
 
     @pytest.mark.parametrize("shown", ["none", "another"])
-    def test_one_that_the_brokers_do_not_know_is_69_and_no_wait(self, published: Secure, tmp_path: Path, shown: str) -> None:
-        settings = {"JOURNAL__URL": f"kafka://{published.certified}", "JOURNAL__KAFKA__SECURITY_PROTOCOL": "SSL"}
+    def test_one_that_the_brokers_do_not_know_is_69_and_no_wait(self, secure: Secure, tmp_path: Path, shown: str) -> None:
+        settings = {"JOURNAL__URL": f"kafka://{secure.certified}", "JOURNAL__KAFKA__SECURITY_PROTOCOL": "SSL"}
         if shown == "another":
             path = certificate(tmp_path, "partner")
             settings |= {"JOURNAL__KAFKA__CERT_FILE": path, "JOURNAL__KAFKA__KEY_FILE": path.replace(".pem", ".key")}
-        assert_refused(said(published.place(tmp_path, "nobody", **settings), "mirror", "follow"), "CERTIFICATE")
+        assert_refused(said(secure.place(tmp_path, "nobody", **settings), "mirror", "follow"), "CERTIFICATE")
 
 
 def assert_refused(came: Said, what: str) -> None:
