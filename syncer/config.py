@@ -13,7 +13,7 @@ import tomllib
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 
 from syncer.errors import Misconfigured
 
@@ -158,6 +158,16 @@ class EnrichSettings(Section):
     probe_minutes: float = Field(default=5.0, gt=0, le=YEAR / 60)
 
 
+def _with_port(value: str) -> str:
+    port = value.rpartition(":")[2]
+    if not port.isdecimal() or int(port) > 65535 or not value.isprintable():  # noqa: PLR2004 - 16 bits
+        raise ValueError("wants host:port, as in 127.0.0.1:8750; port 0 takes any")
+    return value
+
+
+Listen = Annotated[str, AfterValidator(_with_port)]
+
+
 class MirrorSettings(Section):
     """A partner's mirror."""
 
@@ -166,20 +176,13 @@ class MirrorSettings(Section):
     requests_per_minute: int = Field(default=20, gt=0, le=1_000_000)  # + a hub's 180 = the 200 that an address may ask
     wikis: tuple[str, ...] = ("*",)
     namespaces: tuple[Namespace | Literal["*"], ...] = ("*",)
+    listen: Listen = "127.0.0.1:8752"  # not a hub's: one may run on the same machine
 
 
 class OpsSettings(Section):
-    """The health and metrics server."""
+    """The health and metrics server of the hub."""
 
-    listen: str = "127.0.0.1:8750"
-
-    @field_validator("listen")
-    @classmethod
-    def _has_port(cls, value: str) -> str:
-        port = value.rpartition(":")[2]
-        if not port.isdecimal() or int(port) > 65535 or not value.isprintable():  # noqa: PLR2004 - 16 bits
-            raise ValueError("wants host:port, as in 127.0.0.1:8750; port 0 takes any")
-        return value
+    listen: Listen = "127.0.0.1:8750"
 
     @property
     def address(self) -> tuple[str, int]:

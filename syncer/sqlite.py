@@ -185,7 +185,7 @@ def connect_to_read(path: Path, migrations: Sequence[str]) -> Connection:
             if found != known:
                 raise _foreign(path, found, known)
     except sqlite3.DatabaseError as error:
-        sides = [path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")]
+        sides = [path, Path(f"{path}-wal"), Path(f"{path}-shm")]
         if shut := next((file for file in (path.parent, *sides) if file.exists() and not os.access(file, os.R_OK)), None):
             raise Misconfigured(f"{path} cannot be read: {shut} may not be", hint=READABLE) from error
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in CLOSED and not all(file.exists() for file in sides):

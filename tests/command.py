@@ -51,7 +51,8 @@ class Place:
 
     def __post_init__(self) -> None:
         self.started: list[subprocess.Popen[bytes]] = []
-        own = {"CONTACT": "tests@example.org", "OPS__LISTEN": f"127.0.0.1:{free_port()}", "MIRROR__HEAL": "off"}
+        own = {"CONTACT": "tests@example.org", "OPS__LISTEN": f"127.0.0.1:{free_port()}"}
+        own |= {"MIRROR__LISTEN": f"127.0.0.1:{free_port()}", "MIRROR__HEAL": "off"}
         self.settings = own | self.settings
 
     def environment(self, **more: str) -> dict[str, str]:

@@ -15,6 +15,7 @@ import typer
 from syncer import sqlite
 from syncer.cli import finite, options, print_json, run_async
 from syncer.cli.mirror import api, mirror
+from syncer.config import OpsSettings
 from syncer.errors import Misconfigured, Missing, Retry
 from syncer.extras import missing
 from syncer.journal import open_journal
@@ -88,12 +89,13 @@ async def _window(settings: Settings, watched: _Watched) -> AsyncIterator[None]:
         try:
             from syncer import ops  # noqa: PLC0415 - an extra
 
-            address = await stack.enter_async_context(ops.serving(settings.ops, watched.status, watched.unready, "mirror"))
+            window = OpsSettings(listen=settings.mirror.listen)
+            address = await stack.enter_async_context(ops.serving(window, watched.status, watched.unready, "mirror"))
             log.info("the mirror can be watched", ops=address)
         except ImportError as error:
             log.info("nobody can watch the mirror, it serves no page", why=str(error), hint=missing("hub", error).hint)
         except Misconfigured as error:
-            hint = "a hub on this machine may have it: give the mirror an ops.listen of its own"
+            hint = "another mirror on this machine may have it: give this one a mirror.listen of its own"
             log.warning("nobody can watch the mirror, it serves no page", why=str(error), hint=hint)
         yield
 

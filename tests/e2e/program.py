@@ -58,6 +58,7 @@ class Syncer:
             "STORE__PATH": f"{folder}/store.db",
             "MIRROR__PATH": f"{folder}/mirror.db",
             "OPS__LISTEN": f"127.0.0.1:{free_port()}",
+            "MIRROR__LISTEN": "127.0.0.1:0",
         }
         settings |= journal or {}
         self._environment = os.environ | {f"SYNCER_{name}": value for name, value in settings.items()}

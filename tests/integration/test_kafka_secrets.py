@@ -61,7 +61,7 @@ class TestSecrets:
     def _watch(self, place: Place, farm: Farm, heard: list[bytes]) -> None:
         """A hub and a mirror at work, and everything that tells of them."""
         hub = place.start("--log-level", "debug", "run", FEED__STREAMS="recentchange")
-        mirror = place.start("--log-level", "debug", "mirror", "follow", OPS__LISTEN=f"127.0.0.1:{(port := free_port())}")
+        mirror = place.start("--log-level", "debug", "mirror", "follow", MIRROR__LISTEN=f"127.0.0.1:{(port := free_port())}")
         addresses = [place.settings["OPS__LISTEN"], f"127.0.0.1:{port}"]
         steps, deadline = Workload(farm), time.monotonic() + SOON
         for address in addresses:

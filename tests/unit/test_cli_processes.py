@@ -179,7 +179,7 @@ def test_a_mirror_waits_for_a_journal_and_makes_none(deaf: Place) -> None:
 
 
 def test_a_mirror_can_be_watched(deaf: Place) -> None:
-    address = deaf.settings["OPS__LISTEN"]
+    address = deaf.settings["MIRROR__LISTEN"]
     process = deaf.start(*FOLLOW, MIRROR__HEAL="hub")
     logged(process, "can be watched")
     assert fetched(address, "/livez") == (200, "ok\n")
@@ -200,7 +200,7 @@ def test_a_mirror_can_be_watched(deaf: Place) -> None:
 def test_a_mirror_goes_on_where_its_page_cannot_be(deaf: Place) -> None:
     asyncio.run(deaf.prepare())
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        said = told(deaf.start(*FOLLOW, "--until-idle", "0.1", OPS__LISTEN=f"127.0.0.1:{taken.getsockname()[1]}"))
+        said = told(deaf.start(*FOLLOW, "--until-idle", "0.1", MIRROR__LISTEN=f"127.0.0.1:{taken.getsockname()[1]}"))
     assert said.code == 0
     assert "nobody can watch the mirror" in said.err
 

@@ -30,6 +30,7 @@ DEFAULTS: dict[str, Any] = {
     "mirror.path": "<state>/mirror.db",
     "mirror.heal": "hub",
     "mirror.requests_per_minute": 20,
+    "mirror.listen": "127.0.0.1:8752",
     "mirror.wikis": ("*",),
     "mirror.namespaces": ("*",),
     "feed.url": "https://stream.wikimedia.org/v2/stream",
