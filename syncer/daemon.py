@@ -104,7 +104,8 @@ async def run(settings: Settings, part: Part | None = None, *, until_idle: float
             address = await stack.enter_async_context(ops.serving(settings.ops, hub.status, hub.unready))
         except Misconfigured:  # that another hub is at work says more than that it has the port
             with suppress(TimeoutError):
-                await asyncio.wait_for(hub.open(stack, stop), SAID_WITHIN)
+                async with asyncio.timeout(SAID_WITHIN):
+                    await hub.open(stack, stop)
             raise
         stack.enter_context(notifying())
         await hub.open(stack, stop)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import struct
 import time
@@ -14,6 +13,7 @@ import orjson
 from aiohttp import web
 
 from syncer.demo.subscription import Refusal, Subscription, sse
+from syncer.tasks import unless
 
 if TYPE_CHECKING:
     from syncer.demo.farm import Farm
@@ -120,8 +120,7 @@ class Feed:
                 while transport.get_write_buffer_size() > HIGH_WATER:  # noqa: ASYNC110 -- only its protocol is told when it drains
                     await asyncio.sleep(0.005)
             else:  # a quarter of a second is how late a client that went away is noticed
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(connection.news.wait(), min(left, 0.25))
+                await unless(connection.news, min(left, 0.25))
 
 
 class _Connection:

@@ -26,6 +26,7 @@ import zstandard
 from syncer import sqlite
 from syncer.errors import Misconfigured, Missing, ResumeLost, Superseded
 from syncer.journal import COMPACTED, Record, Stored, Topic
+from syncer.tasks import unless
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -231,10 +232,7 @@ class SqliteJournal:
             if version != self._seen_version or left <= 0:
                 self._seen_version = version
                 return
-            try:
-                await asyncio.wait_for(self._appended.wait(), min(POLL, left))
-            except TimeoutError:
-                continue
+            await unless(self._appended, min(POLL, left))
 
     async def retain(self, unfinished: Mapping[int, int]) -> int:
         """See :meth:`Journal.retain`; the space is given back, too."""

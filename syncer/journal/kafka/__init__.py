@@ -31,6 +31,7 @@ from syncer.journal.kafka.names import plan, topic_name
 from syncer.journal.kafka.owner import LAPSED, KafkaOwner, Told, superseded
 from syncer.journal.kafka.producer import STOP_WITHIN, WITHIN, fence, send, sending, start
 from syncer.journal.kafka.reading import Reader
+from syncer.tasks import unless
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -218,10 +219,7 @@ class KafkaJournal:
             if ends != self._ends or left <= 0:
                 self._ends = ends
                 return
-            try:
-                await asyncio.wait_for(self._appended.wait(), min(POLL, left))
-            except TimeoutError:
-                continue
+            await unless(self._appended, min(POLL, left))
 
     async def retain(self, unfinished: Mapping[int, int]) -> int:  # noqa: ARG002 - the brokers ask nobody
         """Nothing: the brokers do that."""
