@@ -107,17 +107,16 @@ class Mirror:
             try:
                 offsets = offsets or await self._start()
                 found = [part for part in offsets if await self._step(part, offsets)]
+                trouble.over()
+                if self.healing.going_on() or found:
+                    moved = now()
+                elif until_idle is not None and now() - moved >= until_idle:
+                    return
+                if not found:
+                    self._current_at = now()
+                    await self._journal.wait(0.5 if until_idle is None else min(0.5, until_idle))
             except JournalUnavailable as error:
                 await unless(stop, trouble.failed(error))
-                continue
-            trouble.over()
-            if self.healing.going_on() or found:
-                moved = now()
-            elif until_idle is not None and now() - moved >= until_idle:
-                return
-            if not found:
-                self._current_at = now()
-                await self._journal.wait(0.5 if until_idle is None else min(0.5, until_idle))
 
     async def _start(self) -> dict[int, int]:
         """Where to go on in every partition; a new mirror begins with the journal."""
