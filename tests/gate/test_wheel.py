@@ -115,7 +115,7 @@ def test_a_partner_who_tries_to_run_the_hub_is_told_what_to_install(partner: Pat
 
 
 def test_the_tests_pass_on_it(wheel: Path) -> None:
-    """Every tier that needs no installation of its own, with everything of the repository but the package."""
+    """What shows that all of it is there; with everything of the repository but the package. What takes long is run once."""
     programs = install(wheel, "dev")
     tree = CACHE / "tree"
     shutil.rmtree(tree, ignore_errors=True)
@@ -133,5 +133,5 @@ def test_the_tests_pass_on_it(wheel: Path) -> None:
 
     where = succeed(programs / "python", "-c", "import syncer; print(syncer.__file__)", cwd=tree)
     assert "site-packages" in where
-    tiers = [f"tests/{tier}" for tier in ("unit", "property", "contract", "integration") if (tree / "tests" / tier).exists()]
-    print(succeed(programs / "python", "-m", "pytest", "-q", "-rfE", *tiers, cwd=tree).splitlines()[-1])
+    chosen = ["tests/unit", "tests/contract", "-k", "not kafka and not lab"]
+    print(succeed(programs / "python", "-m", "pytest", "-q", "-rfE", *chosen, cwd=tree).splitlines()[-1])
