@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,14 @@ from tests.e2e import checker
 from tests.e2e.program import Syncer
 
 if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
     from concurrent.futures import Future
     from pathlib import Path
 
     from syncer.demo.api import Asked
 
+PATIENCE = 60.0  # seconds for what takes a few
 IDLE = "2"  # seconds without anything new until everything has arrived
 
 
@@ -83,6 +87,15 @@ class Hub(Syncer):
 def by_key(pages: list[dict[str, Any]]) -> dict[tuple[str, int], dict[str, Any]]:
     """Pages by wiki and page id."""
     return {(page["wiki_id"], page["page_id"]): page for page in pages}
+
+
+def until(what: Callable[[], object], why: str, *running: subprocess.Popen[bytes]) -> None:
+    """Wait until something is so; meanwhile none of these may end."""
+    deadline = time.monotonic() + PATIENCE
+    while not what():
+        assert time.monotonic() < deadline, why
+        assert all(process.poll() is None for process in running), f"a process ended: {why}"
+        time.sleep(0.05)
 
 
 def arrive(hub: Hub) -> None:

@@ -57,6 +57,8 @@ class Node:
                 fcntl.flock(pid, fcntl.LOCK_EX | fcntl.LOCK_NB)  # inherited, and held as long as the process lives
             except BlockingIOError:
                 return
+            if self._process is not None:
+                self._process.wait()  # it ended by itself
             self._process = subprocess.Popen(  # noqa: S603 - all ours
                 java("kafka.Kafka", str(self.folder / "server.properties")),
                 stdin=subprocess.DEVNULL,

@@ -16,7 +16,7 @@ from deploy.kafka.layout import make
 from syncer.journal import Shard, partition_of
 from syncer.journal.kafka import PATIENCE as STANDBY_AFTER
 from syncer.journal.kafka.producer import GIVEN_UP_AFTER
-from tests.farmland import IDLE, Farmland, Hub, arrive, verify
+from tests.farmland import IDLE, Farmland, Hub, arrive, until, verify
 from tests.kafka import Kafka, fresh
 from tests.proxy import Proxy
 
@@ -71,15 +71,6 @@ def hub(tmp_path: Path, land: Farmland, net: Net) -> Iterator[Callable[..., Hub]
     net.proxy.mend()
     for each in hubs:
         each.clean_up()
-
-
-def until(what: Callable[[], object], why: str, *running: Running) -> None:
-    """Wait until something is so; meanwhile none of these may end."""
-    deadline = time.monotonic() + PATIENCE
-    while not what():
-        assert time.monotonic() < deadline, why
-        assert all(process.poll() is None for process in running), f"a process ended: {why}"
-        time.sleep(0.05)
 
 
 def runs(hub: Hub, *verb: str, says: str = "the hub runs") -> Running:
@@ -172,7 +163,7 @@ def test_a_lone_hub_that_was_suspended_goes_on_by_itself(
     work.result(PATIENCE)
     land.work(20, 20.0).result(PATIENCE)
     until(lambda: len(land.requests()) > asked, "it does not go on", process)
-    assert "recovered" in lone.log
+    until(lambda: "recovered" in lone.log, "it does not say so", process)
     lone.stop(process)
     arrive(lone)
     verify(land, lone)
