@@ -12,6 +12,7 @@ import heapq
 import itertools
 from collections import Counter
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from random import Random
 from typing import TYPE_CHECKING, Any, cast
 
@@ -95,14 +96,15 @@ class FarmApi(WikiApi):
             raise WikiUnavailable(f"{wiki_id}: no answer within 60 s")
         if mishap and (instead := mishaps.refusal(mishap, params)):
             return _plain(instead)
-        view = View(rig.farm[wiki_id], rig.clock.time() - rig.rng.random() * rig.trouble.lag if rig.trouble.lag else None)
+        there = rig.clock.time() - rig.skew
+        view = View(rig.farm[wiki_id], there - rig.rng.random() * rig.trouble.lag if rig.trouble.lag else None)
         try:
             body = orjson.dumps(query.answer(view, params, rig.trouble.max_result))
         except ApiError as error:
             return _plain(mishaps.error_answer(error, params))
         if len(body) > room:
             raise Unusable("answer_too_large", f"{wiki_id}: an answer of more bytes than api.max_body allows")
-        return 200, {}, bytearray(body[: len(body) // 2] if mishap == "truncated" else body)
+        return 200, {"Date": formatdate(there, usegmt=True)}, bytearray(body[: len(body) // 2] if mishap == "truncated" else body)
 
 
 def _plain(response: web.Response) -> tuple[int, Mapping[str, str], bytearray]:
@@ -139,7 +141,7 @@ class CrashingJournal:
 
 @dataclass
 class Rig:
-    """Everything between a farm and a mirror; ``streams`` are the ones subscribed to."""
+    """Everything between a farm and a mirror; ``streams`` are the ones subscribed to. Its clock is ``skew`` s ahead of the farm's."""
 
     farm: Farm
     clock: Clock
@@ -153,6 +155,7 @@ class Rig:
     api: ApiSettings | None = None
     enrich_settings: EnrichSettings = field(default_factory=EnrichSettings)
     store_bytes: int = 10**9
+    skew: float = 0.0
     starts: list[tuple[float, str, str, int]] = field(default_factory=list)
     broken: dict[str, Mishap] = field(default_factory=dict)
     crashes: Counter[str] = field(default_factory=Counter)

@@ -23,9 +23,9 @@ T = TypeVar("T")
 EPOCH = 1_800_000_000.0  # what the wall clock says when the loop's says 0
 CLOCKED = (
     "syncer.enrich",
-    "syncer.enrich.batch",
     "syncer.enrich.sites",
     "syncer.enrich.watch",
+    "syncer.fetch.client",
     "syncer.journal.sqlite",
 )  # modules that look at the wall clock, or a steady one
 

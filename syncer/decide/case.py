@@ -45,7 +45,8 @@ class View(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a decision depends on beside the change. ``namespaces`` None is all; ``now`` in seconds since the epoch.
+    """What a decision depends on beside the change. ``namespaces`` None is all; ``now`` in seconds since the epoch, by the wikis'
+    clock.
 
     An answer may be from up to ``young`` seconds before it was asked for (PROTOCOL 22).
     """
@@ -85,9 +86,12 @@ class Case:
 
     @property
     def event_at(self) -> float:
-        """When the event was, in seconds since the epoch: as it says, but not after it was received, whatever our clock says."""
+        """When the event was, in seconds since the epoch: as it says, unless that is yet to come; else as it was received."""
         source = self.change.source
-        return min(datetime.fromisoformat(when).timestamp() for when in (source.event_time, source.received_at))
+        said = datetime.fromisoformat(source.event_time).timestamp()
+        if said <= self.context.now + self.context.young:
+            return said
+        return min(said, datetime.fromisoformat(source.received_at).timestamp())
 
     @property
     def young(self) -> bool:

@@ -155,7 +155,7 @@ class Enrich:
         def append(records: Sequence[Record]) -> Sequence[int]:
             return asyncio.run_coroutine_threadsafe(commit(records), loop).result()
 
-        context, told = _context(self._settings), self.watch.done
+        context, told = _context(self._settings, lambda: time.time() - self.api.ahead), self.watch.done
         every = self._journal.partitions
         settler = await self._work(
             lambda: Settler(self._store, append, context, now_iso, told, progress, keys, generation, every)
@@ -174,8 +174,8 @@ class Enrich:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
 
-def _context(settings: Settings) -> Callable[[], Context]:
+def _context(settings: Settings, now: Callable[[], float]) -> Callable[[], Context]:
     scope = settings.wiki.namespaces
     namespaces = None if "*" in scope else frozenset(number for number in scope if isinstance(number, int))
     parents, young = settings.enrich.first_sight == "parent", settings.api.young
-    return lambda: Context(namespaces, parents, young, time.time())
+    return lambda: Context(namespaces, parents, young, now())

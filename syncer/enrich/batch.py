@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from dataclasses import dataclass, field
 from functools import partial
@@ -33,6 +32,10 @@ PUT_OFF = 2.0  # seconds before a change is asked about again, half as much agai
 
 class Api(Protocol):
     """What is asked of the wikis; see :class:`syncer.fetch.WikiApi`. Every call is one attempt and raises the errors of Retry."""
+
+    @property
+    def ahead(self) -> float:
+        """Seconds by which this machine's clock is ahead of the wikis'."""
 
     async def revisions(self, wiki_id: str, domain: str, rev_ids: Sequence[int]) -> Answer:
         """Ask for revisions by id."""
@@ -131,7 +134,7 @@ class Batch:
             await self.aside([item], Unusable(later.reason, f"asked {item.tries} times"))
             return
         self.pending.remove(item)
-        wait = max(PUT_OFF * 1.5 ** (item.tries - 1), later.until - time.time())
+        wait = max(PUT_OFF * 1.5 ** (item.tries - 1), later.until - self.settler.context().now)
         self.queue.put_off(item, asyncio.get_running_loop().time() + wait)
 
     async def aside(self, items: list[Item], why: Unusable) -> None:

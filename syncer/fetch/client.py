@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import aiohttp
+import structlog
 from yarl import URL
 
 from syncer.errors import Forbidden, Refused, SyncerError, Throttled, Unusable, WikiUnavailable
 from syncer.fetch.address import address, user_agent
 from syncer.fetch.pages import Gathered, site
+from syncer.fetch.skew import Skew
 from syncer.fetch.verdict import read
 from syncer.proxy import through
 from syncer.telemetry import API_REQUESTS, API_SECONDS
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
     from syncer.config import ApiSettings, WikiSettings
     from syncer.model import Answer, Site
+
+log = structlog.get_logger()
 
 MOST_VALUES = 50  # a request, without special rights (PROTOCOL 21)
 MOST_PARTS = 2 * MOST_VALUES  # of an answer; each has at least one revision, or else the rest of what is said of the pages
@@ -74,9 +78,15 @@ class WikiApi:
         self._api = api
         self._wiki = wiki
         self._turn = turn
+        self._skew = Skew()
         self._headers = {"User-Agent": user_agent(contact), "Accept-Encoding": "gzip"}
         if api.token:
             self._headers["Authorization"] = f"Bearer {api.token.get_secret_value()}"
+
+    @property
+    def ahead(self) -> float:
+        """Seconds by which this machine's clock is ahead of the wikis'."""
+        return self._skew.ahead
 
     async def revisions(self, wiki_id: str, domain: str, rev_ids: Sequence[int]) -> Answer:
         """Ask for at most 50 revisions by id. Those that are no ids are answered as bad without asking."""
@@ -130,6 +140,8 @@ class WikiApi:
             await self._turn(wiki_id)
             with _measured():
                 status, headers, body = await self._attempt(wiki_id, there, params, room)
+                if self._skew.answered(headers.get("Date"), time.time()):
+                    log.warning("this machine's clock is not the wikis'", seconds_ahead=round(self.ahead, 1), hint="look at NTP")
                 if status not in REDIRECTS:
                     return read(wiki_id, status, headers, body), len(body)
             there = _elsewhere(wiki_id, there, headers.get("Location", ""))

@@ -53,6 +53,8 @@ def pairs() -> list[tuple[bytes, bytes]]:
 class Instant:
     """An API that answers at once. The revisions of page n are 2n (old) and 2n + 1 (new); ``current`` is the latest."""
 
+    ahead = 0.0
+
     def __init__(self, texts: Sequence[tuple[bytes, bytes]]) -> None:
         self.texts, self.current = texts, 0
         self.requests = 0

@@ -77,6 +77,8 @@ SCENARIOS = {
     "replicas lag": Scenario(trouble=REPLICAS),
     "replicas lag, recentchange alone": Scenario(LATE, REPLICAS, TOLD),
     "replicas lag, every stream": Scenario(STREAMS, REPLICAS),
+    "replicas lag, our clock is ahead": Scenario(LATE, REPLICAS, TOLD, rig={"skew": 45.0}),
+    "replicas lag, our clock is behind": Scenario(LATE, REPLICAS, TOLD, rig={"skew": -45.0}),
     "the process dies": Scenario(trouble=Trouble(crash=0.1)),
     "pages nobody heard of": Scenario(trouble=EVERYTHING, pages=60),
     "pages nobody heard of, recentchange alone": Scenario(LATE, REPLICAS, TOLD, pages=60),
@@ -128,7 +130,8 @@ def play(folder: Path, monkeypatch: pytest.MonkeyPatch, scenario: Scenario, seed
     """One run of a scenario; raises AssertionError where something is not as it should be."""
 
     async def main(clock: Clock) -> Rig:
-        farm = Farm(SITES[: scenario.sites], pages=scenario.pages, seed=seed, clock=clock.time)
+        skew = scenario.rig.get("skew", 0.0)
+        farm = Farm(SITES[: scenario.sites], pages=scenario.pages, seed=seed, clock=lambda: clock.time() - skew)
         rig = Rig(farm, clock, folder, streams=scenario.streams, trouble=scenario.trouble, seed=seed, **scenario.rig)
         await rig.open()
         async with rig.running():

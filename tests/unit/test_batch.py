@@ -29,6 +29,7 @@ class FakeApi:
     """Answers from a world. ``too_much`` are values that no answer has room for; ``failing`` comes after so many requests."""
 
     world: World
+    ahead = 0.0
     too_much: frozenset[int | str] = frozenset()
     failing: dict[int, Exception] = field(default_factory=dict)
     asked: list[tuple[int | str, ...]] = field(default_factory=list)
