@@ -141,7 +141,7 @@ class CrashingJournal:
 
 @dataclass
 class Rig:
-    """Everything between a farm and a mirror; ``streams`` are the ones subscribed to. Its clock is ``skew`` s ahead of the farm's."""
+    """Everything between a farm and a mirror; of the ``streams`` subscribed to. Its clock is ``skew`` s ahead."""
 
     farm: Farm
     clock: Clock

@@ -18,6 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+import structlog
+
 from syncer.budget import Budget, Pace
 from syncer.clock import now_iso
 from syncer.decide import Context
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from syncer.store import Store
 
 T = TypeVar("T")
+log = structlog.get_logger()
 
 KNOWN = "known"  # the store's note that its generation is committed
 
@@ -134,7 +137,8 @@ class Enrich:
         owner = self._owner = await self._journal.own(self._shard.owner, partitions)
         fresh = await self._work(self._is_fresh)
         progress, generation = await load_progress(self._journal, partitions, fresh=fresh)
-        await catch_up(self._journal, self._store, partitions, self._work, fresh=fresh)
+        if folded := await catch_up(self._journal, self._store, partitions, self._work, fresh=fresh):
+            log.info("the store has caught up", mutations=folded)
         if fresh:  # the new generation is committed before the store counts as known
             await owner.append([Record(Topic.PROGRESS, part, PROGRESS_KEY, each.encode()) for part, each in progress.items()])
             await self._work(partial(self._store.remember, KNOWN, "yes"))

@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import structlog
-
 from syncer.errors import ResumeLost
 from syncer.journal import Topic, latest, partition_of
 from syncer.progress import PROGRESS_KEY, Progress
@@ -22,8 +20,6 @@ if TYPE_CHECKING:
     from syncer.store import Store
 
     Work = Callable[[Callable[[], Any]], Awaitable[Any]]
-
-log = structlog.get_logger()
 
 
 async def load_progress(journal: Journal, partitions: Iterable[int], *, fresh: bool) -> tuple[dict[int, Progress], int]:
@@ -43,8 +39,8 @@ async def load_progress(journal: Journal, partitions: Iterable[int], *, fresh: b
     return progress, generation
 
 
-async def catch_up(journal: Journal, store: Store, partitions: Iterable[int], work: Work, *, fresh: bool) -> None:
-    """Fold the committed mutations that the store has not seen. Raises ResumeLost where the journal has not what comes next."""
+async def catch_up(journal: Journal, store: Store, partitions: Iterable[int], work: Work, *, fresh: bool) -> int:
+    """Fold the committed mutations that the store has not seen; how many. Raises ResumeLost where the journal has not the next."""
     folded = 0
     for partition in partitions:
         start, end = await journal.bounds(Topic.MUTATIONS, partition)
@@ -64,8 +60,7 @@ async def catch_up(journal: Journal, store: Store, partitions: Iterable[int], wo
             await work(partial(_fold, store, partition, records))
             folded += len(records)
             offset = records[-1].offset + 1
-    if folded:
-        log.info("the store has caught up", mutations=folded)
+    return folded
 
 
 def _begin(store: Store, partition: int, start: int) -> None:
