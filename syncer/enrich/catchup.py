@@ -40,7 +40,7 @@ async def load_progress(journal: Journal, partitions: Iterable[int], *, fresh: b
 
 
 async def catch_up(journal: Journal, store: Store, partitions: Iterable[int], work: Work, *, fresh: bool) -> int:
-    """Fold the committed mutations that the store has not seen; how many. Raises ResumeLost where the journal has not the next."""
+    """Fold the committed mutations that the store has not seen; how many. Raises ResumeLost where the next is not there."""
     folded = 0
     for partition in partitions:
         start, end = await journal.bounds(Topic.MUTATIONS, partition)
