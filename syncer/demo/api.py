@@ -32,8 +32,8 @@ class Asked:
     """One request: when it started (monotonic seconds), of which wiki, what for, and what came of it.
 
     ``in_flight`` is the number of requests being answered at its start, this one included; ``source`` is titles, pageids,
-    revids or siteinfo and ``count`` the number of values; ``size`` is the body's, in bytes as sent; ``status`` is 0 without an
-    answer.
+    revids, siteinfo or the name of a list and ``count`` the number of values; ``size`` is the body's, in bytes as sent;
+    ``status`` is 0 without an answer.
     """
 
     at: float
@@ -72,7 +72,7 @@ class Api:
         self._asked.append(asked)
         try:
             params = {name: str(value) for name, value in [*request.query.items(), *(await request.post()).items()]}
-            asked.source = next((name for name in SOURCES if params.get(name)), params.get("meta", ""))
+            asked.source = next((name for name in SOURCES if params.get(name)), params.get("meta") or params.get("list", ""))
             asked.count = len(values(params, asked.source))
             asked.mishap = self._mishap(wiki, asked.at)
             await asyncio.sleep(self._farm.faults.latency)

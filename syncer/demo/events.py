@@ -49,12 +49,13 @@ class Subject(NamedTuple):
 
 
 class Logged(NamedTuple):
-    """A log entry: its ``type/action``, what it is applied to, and its parameters, which are an object, a list, or ""."""
+    """A log entry: its ``type/action``, title, parameters (an object, a list, or ""), id, and the page that it is about."""
 
     kind: str
     title: Title
     params: Mapping[str, Any] | list[Any] | str
     log_id: int
+    page_id: int
 
 
 def iso(timestamp: float) -> str:

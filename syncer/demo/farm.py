@@ -5,7 +5,7 @@
     events, log               the shapes of what it says, and the topics of two data centres where all of them say it
     actions, history          who keeps the wikis busy: a random workload, or the edits of a real history
     subscription, stream      the log as EventStreams serves it
-    selection, query, api     the wikis as the Action API answers for them (mishaps: or fails to)
+    selection, query, lists, api      the wikis as the Action API answers for them (mishaps: or fails to)
     server, faults            both on one loopback port, and what goes wrong there on demand
 
 None of these uses anything of the project but the plain types of :mod:`syncer.model`: a fake that shared its code with what it

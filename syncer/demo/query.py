@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from syncer.demo.events import FORMATS, iso
+from syncer.demo.lists import listed
 from syncer.demo.selection import number, select, values
 from syncer.demo.sites import ALIASES, CANONICAL
 from syncer.demo.state import COMMENT, RESTRICTED, TEXT, USER
@@ -30,16 +31,17 @@ OVERHEAD = 150  # bytes that a revision counts for besides its text; MediaWiki s
 def answer(view: View, params: Mapping[str, str], max_result: int) -> Json:
     """The whole answer as JSON values. Raises ApiError."""
     props, chosen = values(params, "prop"), select(view, params)
-    query: Json = dict(chosen.beside)
+    continued, query = listed(view, params)
+    query |= chosen.beside
     if "siteinfo" in values(params, "meta"):
         query |= siteinfo(view.site, values(params, "siprop"))
     pages = {page_id: _head(page) for page_id, page in chosen.pages.items()}
     top = _give_revisions(chosen, pages, params, max_result) if "revisions" in props else {}
     if "info" in props and "info" not in params.get("continue", ""):
         _give_info(view, chosen, pages)
-    if listed := [*chosen.nowhere, *pages.values()]:
-        query["pages"] = listed
-    top = top or {"batchcomplete": True}
+    if found := [*chosen.nowhere, *pages.values()]:
+        query["pages"] = found
+    top = top or {"batchcomplete": True, **continued}
     return {**top, "query": query} if query else top
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from syncer.demo.state import Page, Rev
+    from syncer.demo.telling import Changed, Entry
     from syncer.demo.wiki import Wiki
 
 Json = dict[str, Any]
@@ -49,6 +50,14 @@ class View:
     def rev(self, rev_id: int) -> Rev | None:
         """The revision with that id, unless it is deleted."""
         return self._wiki.revs.at(rev_id, self._as_of)
+
+    def changes(self) -> list[Changed]:
+        """The recent changes that are edits."""
+        return [row for row in self._wiki.changes if self._as_of is None or row.at <= self._as_of]
+
+    def entries(self) -> list[Entry]:
+        """The log."""
+        return [row for row in self._wiki.entries if self._as_of is None or row.at <= self._as_of]
 
 
 @dataclass

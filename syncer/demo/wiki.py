@@ -40,9 +40,11 @@ class Wiki(Editing):
         left = self._leave_redirect(old.text, target.text, why) if redirect and rev.model == WIKITEXT else None
         self._tell_moved(page, rev, (old, before), left, by)
         params = {"target": target.text, "noredir": "0" if left else "1"}
-        self.tell_log(self.logged("move/move_redir" if overwritten else "move/move", old, params), by)
+        self.tell_log(self.logged("move/move_redir" if overwritten else "move/move", old, params, page.page_id), by)
         if overwritten:
-            self.tell_log(self.logged("delete/delete_redir", target, []), replace(by, comment="Deleted to make way"))
+            self.tell_log(
+                self.logged("delete/delete_redir", target, [], overwritten.page_id), replace(by, comment="Deleted to make way")
+            )
         return rev
 
     def delete(self, title: str, by: By = SOMEBODY, *, suppress: bool = False) -> None:
@@ -57,7 +59,7 @@ class Wiki(Editing):
             self.archive[page.title.text][-len(hidden) :] = hidden
         self._tell_deleted(page, rev, count, by, suppress=suppress)
         if not suppress:
-            self.tell_log(self.logged("delete/delete", page.title, []), by)
+            self.tell_log(self.logged("delete/delete", page.title, [], page.page_id), by)
 
     def undelete(self, title: str, by: By = SOMEBODY, *, rev_ids: Iterable[int] | None = None, unsuppress: bool = False) -> None:
         """Bring back what was deleted, or only some revisions of it.
@@ -133,11 +135,11 @@ class Wiki(Editing):
         params = {"dest": target.title.text, "mergepoint": mergepoint, "mergerevid": str(last.rev_id)}
         self.tell_log(self.logged("merge/merge", source.title, params), by)
 
-    def _make_way(self, page: Page, to: str, by: By) -> bool:
+    def _make_way(self, page: Page, to: str, by: By) -> Page | None:
         """Delete a one-revision redirect that leads to the page which moves there. Raises WikiRefuses for anything else."""
         held = self.find(to)
         if held is None:
-            return False
+            return None
         if held.page_id == page.page_id:
             raise WikiRefuses("selfmove", to)
         if held.redirect != page.title or len(self.history[held.page_id]) > 1:
@@ -145,7 +147,7 @@ class Wiki(Editing):
         rev = self.latest(held)
         self.take_out(held)
         self._tell_deleted(held, rev, 1, replace(by, comment="Deleted to make way"), suppress=False)
-        return True
+        return held
 
     def _leave_redirect(self, title: str, to: str, by: By) -> tuple[Page, Rev]:
         opened = self.open_page(self.name(title))
