@@ -29,7 +29,7 @@ run: .venv/hub ## the hub on the live feed: make run CONTACT=you@example.org
 
 .PHONY: test
 test: .venv/dev .venv/debian .venv/kafka lint ## everything that must hold before a change goes in
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest --durations 40 --durations-min 5 $(ARGS)
 
 .PHONY: torture
 torture: .venv/dev .venv/debian .venv/kafka ## the same laws with the full counts; takes hours

@@ -1,57 +1,59 @@
-"""A real MediaWiki at work, mirrored over a real Kafka: as on the embedded journal, and with everything going wrong at once."""
+"""A real MediaWiki at work, mirrored over a real Kafka, with everything going wrong at once."""
 
 from __future__ import annotations
 
 import random
 import time
-import uuid
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.test_mediawiki import ACTIONS, DEFAULT, EVERYTHING, FAULTS, Work, arrive, follow, verify
+from deploy.kafka.layout import make
+from tests.e2e.test_mediawiki import ACTIONS, EVERYTHING, FAULTS, Work, arrive, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.e2e.lab import Lab
     from tests.e2e.program import Syncer
-    from tests.kafka import Kafka
 
 pytestmark = pytest.mark.timeout(900)
 
 
-def on(bootstrap: str) -> dict[str, str]:
-    """The settings of a journal of its own."""
-    return {
-        "JOURNAL__URL": f"kafka://{bootstrap}",
-        "JOURNAL__PREFIX": f"e2e-{uuid.uuid4().hex[:8]}",
-        "JOURNAL__PARTITIONS": "3",
-        "JOURNAL__KAFKA__REPLICATION": "1",
-    }
-
-
-def test_random_actions(start_lab: Callable[..., Lab], set_up: Callable[..., Syncer], kafka: Kafka, seed: int) -> None:
-    lab = start_lab(**FAULTS, seed=seed)
-    program = set_up(lab, streams=EVERYTHING, journal=on(kafka.bootstrap))
-    program.ask("topics", "apply")
-    follow(lab, program, lambda: lab.edits(ACTIONS, seed + 400))
-    verify(lab, program)
-
-
-def test_kill_9_at_any_moment(start_lab: Callable[..., Lab], set_up: Callable[..., Syncer], kafka: Kafka, seed: int) -> None:
-    lab = start_lab()
-    program = set_up(lab, streams=DEFAULT, journal=on(kafka.bootstrap))
-    program.ask("topics", "apply")
-    moments = random.Random(seed)
-    work = Work(lambda: lab.edits(ACTIONS, seed + 500))
-    for _ in range(6):
-        hub, mirror = program.start("run"), program.start("mirror", "follow")
-        first, second = moments.sample((hub, mirror), 2)
-        time.sleep(moments.uniform(3.0, 8.0))  # a hub that was killed is followed after three seconds
-        program.kill(first)
-        time.sleep(moments.uniform(0.0, 0.5))
-        program.kill(second)
-    work.join()
-    arrive(program)
-    verify(lab, program)
+def test_everything_goes_wrong_at_once(
+    start_lab: Callable[..., Lab], set_up: Callable[..., Syncer], tmp_path: Path, seed: int
+) -> None:
+    """The feed fails in every way it can; hub, standby, mirror and the broker are killed in turn, and the broker freezes, too."""
+    lab, moments = start_lab(**FAULTS, seed=seed), random.Random(seed)
+    with make(tmp_path / "broker") as cluster:
+        (broker,) = cluster.nodes
+        journal = {"JOURNAL__URL": f"kafka://{cluster.bootstrap}", "JOURNAL__PARTITIONS": "3", "JOURNAL__KAFKA__REPLICATION": "1"}
+        first, second = (set_up(lab, streams=EVERYTHING, journal=journal) for _ in range(2))
+        first.ask("topics", "apply")
+        roles = {
+            "hub": (first, ("run", "--standby")),
+            "standby": (second, ("run", "--standby")),
+            "mirror": (first, ("mirror", "follow")),
+        }
+        running = {name: program.start(*verb) for name, (program, verb) in roles.items()}
+        work = Work(lambda: lab.edits(ACTIONS, seed + 600))
+        for victim in moments.sample([*roles, *roles, "broker", "broker", "frozen"], 9):
+            time.sleep(moments.uniform(1.0, 5.0))
+            if victim == "frozen":
+                broker.freeze()
+                time.sleep(moments.uniform(8.0, 16.0))
+                broker.thaw()
+            elif victim == "broker":
+                broker.kill()
+                time.sleep(moments.uniform(0.0, 4.0))
+                cluster.start()
+            else:
+                program, verb = roles[victim]
+                program.kill(running[victim])
+                running[victim] = program.start(*verb)
+        work.join()
+        for victim, (program, _) in roles.items():
+            program.kill(running[victim])
+        arrive(first)
+        verify(lab, first)
