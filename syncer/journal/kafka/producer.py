@@ -31,7 +31,7 @@ PRODUCER: dict[str, Any] = {
     "acks": "all",
     "linger_ms": 0,
     "compression_type": "zstd",
-    "max_batch_size": 256 * 1024,
+    "max_batch_size": 1024 * 1024,  # uncompressed: what a request to a wiki brings; a broker with its own defaults takes it, too
     "max_request_size": MAX_MESSAGE,  # counts uncompressed bytes
     "request_timeout_ms": ASKED_WITHIN,
 }
