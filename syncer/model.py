@@ -57,6 +57,7 @@ class Visibility:
 
 
 VISIBLE = Visibility()
+NOTHING = Visibility(text=False, user=False, comment=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +280,10 @@ class Attribution:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mutation:
-    """What partners receive: one step of one page (DESIGN 6)."""
+    """What partners receive: one step of one page (DESIGN 6).
+
+    ``erased``: as it stands in a journal that was rewritten, without the text, patch and sections that it had.
+    """
 
     seq: int
     kind: Kind
@@ -299,6 +303,7 @@ class Mutation:
     redacted: tuple[Redacted, ...] = ()
     attribution: Attribution | None = None
     upstream_sha1: str | None = None
+    erased: bool = False
 
     @property
     def ce_id(self) -> str:

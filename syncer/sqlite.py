@@ -287,9 +287,12 @@ def transaction(db: Connection, kind: str = "IMMEDIATE") -> Iterator[None]:
             raise
 
 
-def checkpoint(db: Connection) -> bool:
-    """Empty the write-ahead log into the file, so that nothing erased stands in it; False where a reader is in the way."""
-    db.execute("PRAGMA busy_timeout = 0")  # who waits here holds up everybody
+def checkpoint(db: Connection, patience: float = 0.0) -> bool:
+    """Empty the write-ahead log into the file, so that nothing erased stands in it; False where a reader is in the way.
+
+    He is waited for so many seconds, and so is everybody who wants to write.
+    """
+    db.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
     try:
         busy: int = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
     finally:

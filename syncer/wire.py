@@ -32,6 +32,7 @@ SCHEMA: Final = "page-mutation/1.0.0"
 DATA_SCHEMA: Final = "urn:wiki-syncer:" + SCHEMA.replace("/", ":")
 EVENT_TYPE: Final = "wiki.page.mutation.v1"
 KINDS: Final = frozenset(kind.value for kind in Kind)
+CONTENT: Final = ("text", "patch", "sections")  # where a text, or something of it, stands in a record
 MAX_RECORD: Final = 16 * 1024 * 1024  # bytes: what a broker is told to take (DESIGN 6)
 
 
@@ -149,7 +150,37 @@ def _mutation(part: dict[str, Any]) -> Mutation:
         source=Source(source["stream"], source["event_id"], source["event_time"], source["received_at"]),
         upstream_sha1=part.get("upstream_sha1"),
         published_at=part["published_at"],
+        erased=part.get("erased", False),
     )
+
+
+def erase(value: bytes, rev_id: int | None, seen: Visibility) -> bytes:
+    """A record's value without what is not ``seen`` any more of a revision, or with None of any; the same where nothing goes.
+
+    A record of another revision may name headings of this one, which was its base: then its sections go, and the patch, which
+    holds nothing of its base, stays.
+    """
+    part = orjson.loads(value)
+    revision, base = part["revision"], part.get("base")
+    if revision and rev_id in {None, revision["rev_id"]}:
+        gone = _lose(part, seen)
+    else:
+        gone = base is not None and base["rev_id"] == rev_id and not seen.text and part.pop("sections", None) is not None
+    return orjson.dumps(part) if gone else value
+
+
+def _lose(part: dict[str, Any], seen: Visibility) -> bool:
+    """Take out of a record what is not seen any more of its own revision; False where there is nothing of it."""
+    gone = not seen.text and any(part.get(name) is not None for name in CONTENT)
+    if gone:
+        for name in CONTENT:
+            part.pop(name, None)
+        part["erased"] = True
+    attribution = part["attribution"]
+    for name in ("editor", "comment"):
+        if attribution[name] is not None and not getattr(seen, "user" if name == "editor" else name):
+            attribution[name], gone = None, True
+    return gone
 
 
 def decode_revision(part: dict[str, Any] | None) -> RevisionFacts | None:

@@ -160,9 +160,9 @@ class Enrich:
             return asyncio.run_coroutine_threadsafe(commit(records), loop).result()
 
         context, told = _context(self._settings, lambda: time.time() - self.api.ahead), self.watch.done
-        every = self._journal.partitions
+        every, rewrites = self._journal.partitions, self._journal.rewrites
         settler = await self._work(
-            lambda: Settler(self._store, append, context, now_iso, told, progress, keys, generation, every)
+            lambda: Settler(self._store, append, context, now_iso, told, progress, keys, generation, every, rewrites)
         )
         budget = Budget(self._pace, concurrency=self._settings.api.concurrency)
         house = House(self._journal, settler, budget, outages, Sites(self._store, self.api, self._work), self._work)

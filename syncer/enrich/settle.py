@@ -15,6 +15,7 @@ from uuid import uuid4
 from syncer import telemetry
 from syncer.compose import Frame, Published, compose
 from syncer.decide import Context, decide, first_question
+from syncer.enrich.erasing import Told, erasures, lasting, texts
 from syncer.enrich.queues import Item
 from syncer.enrich.view import Recent, WikiView
 from syncer.errors import Unusable
@@ -56,10 +57,14 @@ class _Batch:
     mutations: list[Mutation] = field(default_factory=list)
     published: list[Record] = field(default_factory=list)
     others: list[Record] = field(default_factory=list)
+    whole: set[int] = field(default_factory=set)  # pages of which the whole text is among them
 
     def redacts_its_own(self, publish: Publish) -> bool:
-        """Whether the steps recall records of this very batch, whose offsets are not known before it is committed."""
+        """Whether the steps recall or erase records of this very batch, whose offsets are not known before it is committed."""
         own = {mutation.revision.rev_id for mutation in self.mutations if mutation.revision}
+        pages = {mutation.page.page_id for mutation in self.mutations}
+        if any(isinstance(step, Remove) and step.page.page_id in pages for step in publish.steps):
+            return True
         redacted = (entry.rev_id for step in publish.steps if not isinstance(step, Remove) for entry in step.redacted)
         return not own.isdisjoint(redacted)
 
@@ -69,7 +74,8 @@ class Settler:
     """See the module. ``append`` commits to the journal and gives the offsets; ``context`` is made anew for every decision.
 
     ``told`` hears of every outcome, once it is committed or needs nothing but that. ``open`` are the keys of what stands set
-    aside, with the wiki, by partition. ``partitions`` is how many the journal has; ``progress`` are those that are owned.
+    aside, with the wiki, by partition. ``partitions`` is how many the journal has; ``progress`` are those that are owned;
+    ``rewrites`` is as in Journal.
     """
 
     store: Store
@@ -81,6 +87,7 @@ class Settler:
     open: dict[int, dict[str, str]]
     generation: int
     partitions: int
+    rewrites: bool = False
     gaps: tuple[tuple[str | None, str], ...] = ()
     recent: Recent = field(init=False)
     _closed: set[str] = field(default_factory=set)  # what was closed since the start: by hand, so not much
@@ -174,7 +181,7 @@ class Settler:
                 if isinstance(outcome, Publish):
                     if batch.redacts_its_own(outcome):
                         break
-                    outcome = self._fold(item, outcome, batch)
+                    outcome = self._publish(item, outcome, answers, batch)
                 if isinstance(outcome, Aside):
                     batch.others.append(self._aside_record(item, outcome))
                 self._count(item, outcome)
@@ -221,28 +228,41 @@ class Settler:
                 if missing and base.text is not None:
                     self.store.heal(view.wiki_id, page_id, base.text)
 
-    def _fold(self, item: Item, publish: Publish, batch: _Batch) -> Publish | Aside:
+    def _publish(self, item: Item, publish: Publish, answers: Answers, batch: _Batch) -> Publish | Aside | Ask:
+        """Fold what is to be published; ask first for texts that it takes and that are not at hand."""
+        told = [Told(step, item.change) for step in publish.steps]
+        if self.rewrites:
+            needed = lasting(publish.steps, item.change, batch.view, batch.whole)
+            missing = texts(needed, batch.view)
+            if question := missing - answers.asked:
+                return Ask(question)
+            told = told if missing else needed  # the wiki has not even answered: what is hidden does not wait for that
+        return self._fold(told, batch) or publish
+
+    def _fold(self, told: Sequence[Told], batch: _Batch) -> Aside | None:
         """Compose and fold the steps of one change; all of them or none."""
         view = batch.view
         mutations: list[Mutation] = []
         records: list[Record] = []
         try:
             with self.store.attempt():
-                for step in publish.steps:
+                for step, change in told:
                     page_id = step.page.page_id or 0
                     text = self.store.text(view.wiki_id, page_id)
-                    mutation = compose(step, item.change, Published(view.page(page_id), text, view.recall), batch.frame)
+                    mutation = compose(step, change, Published(view.page(page_id), text, view.recall), batch.frame)
                     value, headers = encode_mutation(mutation), headers_of(mutation)
                     self.store.fold(mutation)
                     view.changed()
                     mutations.append(mutation)
-                    records.append(Record(Topic.MUTATIONS, batch.partition, key_of(mutation), value, headers))
+                    erases = erasures(mutation) if self.rewrites else ()
+                    records.append(Record(Topic.MUTATIONS, batch.partition, key_of(mutation), value, headers, erases))
         except (Unusable, Divergence) as error:
             view.changed()  # back to what it was
             return Aside(error.reason if isinstance(error, Unusable) else "diverged", str(error))
         batch.mutations += mutations
         batch.published += records
-        return publish
+        batch.whole |= {one.page.page_id or 0 for one in mutations if one.gap and one.text is not None}
+        return None
 
     def set_aside(self, items: Sequence[Item], reason: str, detail: str) -> None:
         """Set changes aside, all for one reason, and commit that."""

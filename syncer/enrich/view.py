@@ -93,3 +93,7 @@ class WikiView:
     def recall(self, rev_id: int) -> tuple[tuple[int, int], ...]:
         """Which published records hold a revision."""
         return self.store.recall(self.wiki_id, rev_id)
+
+    def holders(self, rev_ids: Iterable[int]) -> set[int]:
+        """The pages of which published records hold one of the revisions."""
+        return self.store.holders(self.wiki_id, rev_ids)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from syncer.config import JournalSettings
-    from syncer.model import Change
+    from syncer.model import Change, Visibility
 
 
 class Topic(StrEnum):
@@ -95,14 +95,30 @@ def _murmur2(data: bytes) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class Erasure:
+    """What committed mutations lose: what is not ``seen`` any more of a revision, in the records at these offsets.
+
+    ``rev_id`` None: of every revision. ``offsets`` None: in every record of the key of the one that says so.
+    """
+
+    rev_id: int | None
+    seen: Visibility
+    offsets: tuple[int, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
-    """Something to append. ``value`` is UTF-8 JSON."""
+    """Something to append. ``value`` is UTF-8 JSON.
+
+    ``erases`` is taken out of what stands before it in its partition, with it or not at all, where the journal ``rewrites``.
+    """
 
     topic: Topic
     partition: int
     key: str
     value: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
+    erases: tuple[Erasure, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +154,7 @@ class Owner(Protocol):
     async def append(self, records: Sequence[Record]) -> Sequence[int]:
         """Append all or none, and return the offset of each in the same order, once they are durable.
 
+        What they erase is gone from every file by then, unless somebody reads for longer than can be waited for.
         Raises Superseded when another owner of the same name has taken over, JournalUnavailable when nothing was written, and
         OutcomeUnknown when only reading back can tell.
         """
@@ -147,10 +164,14 @@ class Owner(Protocol):
 
 
 class Journal(Protocol):
-    """What readers see, and where an owner is had. ``identity`` is made with the journal and never changes."""
+    """What readers see, and where an owner is had. ``identity`` is made with the journal and never changes.
+
+    ``rewrites``: what was appended can be taken out of it again. Else it stays until retention cuts it.
+    """
 
     identity: str
     partitions: int
+    rewrites: bool
 
     async def own(self, name: str, partitions: Collection[int] = ()) -> Owner:
         """Become the owner of that name (INGEST, a shard's).

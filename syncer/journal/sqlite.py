@@ -5,6 +5,9 @@ connections, each with a thread of its own, so that a reader never waits for a d
 something is to be written, and is closed first: so what SQLite needs to read stays beside the journal, for those who may not
 write there. An owner holds a lock on a file beside the journal for as long as its process lives, and an epoch that is checked
 in every commit.
+
+Mutations are rewritten when a later one erases something of them, in the transaction that appends it. It is applied once the
+write-ahead log is empty again, for which readers have to be away for a moment: their transactions are short.
 """
 
 from __future__ import annotations
@@ -21,11 +24,13 @@ from sqlite3 import Error
 from typing import TYPE_CHECKING, TypeVar
 
 import orjson
-import zstandard
+import structlog
 
 from syncer import sqlite
 from syncer.errors import Misconfigured, Missing, ResumeLost, Superseded
 from syncer.journal import COMPACTED, Record, Stored, Topic
+from syncer.journal.values import SCHEMA, SEALED, Values
+from syncer.seal import KEY, unseal
 from syncer.tasks import unless
 
 if TYPE_CHECKING:
@@ -34,50 +39,65 @@ if TYPE_CHECKING:
     from syncer.config import JournalSettings, Retention
 
 T = TypeVar("T")
+log = structlog.get_logger()
+
+Row = tuple[int, str, bytes, bytes, int, float]
 
 POLL = 0.05  # seconds between looks for what another process appended
 LOOK = 0.5  # seconds between a standby's looks at a lock
 READ_BYTES = 16 * 1024 * 1024  # a read stops after this many bytes of values: memory stays bounded
-PACK_FROM = 1024  # bytes; below this zstd gains little, and a change has less
+CLEAN_WITHIN = 10.0  # seconds for which who reads what was erased is waited for
+CLEAN_AT_ONCE = 0.02  # seconds of that without letting anybody write
 TRIM_AT_ONCE = 1000  # records removed in one transaction, so that a writer waits for milliseconds only
 SPARE = 0.1  # share of the file that may be free: what is appended next fills it again
 VACUUM_AT_ONCE = 500  # pages of 4 KiB given back in one transaction: 0.1 s
 DAY = 86_400.0
 
+FIRST_TOPICS = ("changes", "mutations", "set-aside", "positions", "progress", "watermarks")
+
+
+def _table(topic: str) -> str:
+    """The layout of a topic: a record's value is packed, sealed, both or neither (see values.py)."""
+    return (
+        f'CREATE TABLE "{topic}" ("offset" INTEGER PRIMARY KEY AUTOINCREMENT, part INTEGER NOT NULL, key TEXT NOT NULL,'
+        " headers BLOB NOT NULL, value BLOB NOT NULL, packed INTEGER NOT NULL, appended_at REAL NOT NULL);\n"
+        f'CREATE INDEX "{topic} by part" ON "{topic}" (part{", key" if topic in COMPACTED else ""});\n'
+    )
+
+
+# Released entries never change; a new one is appended and brings old files up to date.
 MIGRATIONS = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;\n"
     "CREATE TABLE owners (name TEXT PRIMARY KEY, epoch INTEGER NOT NULL) WITHOUT ROWID;\n"
     # Where a partition begins once retention has cut it, and how many bytes of values a topic holds.
     "CREATE TABLE floors (topic TEXT, part INTEGER, floor INTEGER NOT NULL, PRIMARY KEY (topic, part)) WITHOUT ROWID;\n"
-    "CREATE TABLE used (topic TEXT PRIMARY KEY, bytes INTEGER NOT NULL) WITHOUT ROWID;\n"
-    + "".join(
-        f'CREATE TABLE "{topic}" ("offset" INTEGER PRIMARY KEY AUTOINCREMENT, part INTEGER NOT NULL, key TEXT NOT NULL,'
-        " headers BLOB NOT NULL, value BLOB NOT NULL, packed INTEGER NOT NULL, appended_at REAL NOT NULL);\n"
-        f'CREATE INDEX "{topic} by part" ON "{topic}" (part{", key" if topic in COMPACTED else ""});\n'
-        for topic in Topic
-    ),
+    "CREATE TABLE used (topic TEXT PRIMARY KEY, bytes INTEGER NOT NULL) WITHOUT ROWID;\n" + "".join(map(_table, FIRST_TOPICS)),
+    SCHEMA + 'CREATE INDEX "mutations by key" ON "mutations" (key);\n',
 )
 
 
 class SqliteJournal:
     """See :class:`syncer.journal.Journal`. ``wait`` serves one waiter at a time."""
 
+    rewrites = True
+
     def __init__(self, path: Path, settings: JournalSettings, *, create: bool = True) -> None:
         self._path = path
         self._retention: Retention = settings.retention
         self._writing = ThreadPoolExecutor(1, "journal-write")
         self._reading = ThreadPoolExecutor(1, "journal-read")
-        self._pack = zstandard.ZstdCompressor(level=1)
-        self._unpack = zstandard.ZstdDecompressor()
         self._locks: dict[str, int] = {}
         self._appended = asyncio.Event()
         self._seen_version = -1
+        self._unclean = False  # whether something erased may still be in the write-ahead log
+        self._waited_in_vain = False
         if create:
             self._make(settings)
         try:
             self._reader = sqlite.connect_to_read(path, MIGRATIONS)
             with sqlite.closing_on_error(self._reader):
                 self.identity, self.partitions = self._identify(settings)
+            self._read_values = Values(self._reader)
         except BaseException:
             if create:
                 self._writer.close()
@@ -86,6 +106,10 @@ class SqliteJournal:
     @cached_property
     def _writer(self) -> sqlite.Connection:
         return sqlite.connect(self._path, MIGRATIONS)
+
+    @cached_property
+    def _values(self) -> Values:
+        return Values(self._writer)
 
     @classmethod
     async def open(cls, settings: JournalSettings, *, create: bool = True) -> SqliteJournal:
@@ -101,6 +125,7 @@ class SqliteJournal:
         fresh = {"identity": uuid.uuid4().hex, "partitions": str(settings.partitions), "prefix": settings.prefix}
         with sqlite.closing_on_error(self._writer), sqlite.transaction(self._writer):
             self._writer.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", fresh.items())
+        self._unclean = not sqlite.checkpoint(self._writer)  # who died may have left there what he had just erased
 
     def _identify(self, settings: JournalSettings) -> tuple[str, int]:
         """Read what the journal says of itself."""
@@ -153,7 +178,22 @@ class SqliteJournal:
         """Append all or none; with an owner's name and epoch, only while that epoch is the newest."""
         offsets = await self._write(lambda: self._commit(records, owner))
         self._appended.set()
+        if self._unclean:
+            await self._come_clean()
         return offsets
+
+    async def _come_clean(self) -> None:
+        """Empty the write-ahead log of what was erased. Who reads for long is waited for once; every later write tries."""
+        deadline = time.monotonic() + (0.0 if self._waited_in_vain else CLEAN_WITHIN)
+        while not await self._write(lambda: sqlite.checkpoint(self._writer, CLEAN_AT_ONCE)):
+            if time.monotonic() >= deadline:
+                if not self._waited_in_vain:
+                    log.warning(
+                        "what was erased stays in the journal's files for as long as somebody reads it", journal=self._path
+                    )
+                self._waited_in_vain = True
+                return
+        self._unclean = self._waited_in_vain = False
 
     def _commit(self, records: Sequence[Record], owner: tuple[str, int] | None) -> list[int]:
         db, now = self._writer, time.time()
@@ -162,6 +202,7 @@ class SqliteJournal:
         for place, record in enumerate(records):
             places.setdefault(record.topic, []).append(place)
         rows = [self._row(record, now) for record in records]
+        erasing = [place for place, record in enumerate(records) if record.erases]
         with sqlite.transaction(db):
             if owner and db.execute("SELECT epoch FROM owners WHERE name = ?", owner[:1]).fetchone() != owner[1:]:
                 raise Superseded(f"another process has become the owner '{owner[0]}' of {self._path}")
@@ -171,21 +212,26 @@ class SqliteJournal:
                     offsets[place] = offset
                 if topic in COMPACTED:
                     db.executemany(f'DELETE FROM "{topic}" WHERE part = ? AND key = ?', (rows[place][:2] for place in own))  # noqa: S608 - an enum
+                if topic is Topic.MUTATIONS:
+                    keys = os.urandom(KEY * len(own))
+                    for number, place in enumerate(own):
+                        rows[place] = _sealed(rows[place], keys[number * KEY :][:KEY])
+                    self._values.keep(offsets[own[0]], keys)
                 db.executemany(
                     f'INSERT INTO "{topic}" VALUES (?, ?, ?, ?, ?, ?, ?)',  # noqa: S608 - an enum
                     ((offsets[place], *rows[place]) for place in own),
                 )
-            _count(
-                db, {topic: sum(len(rows[place][3]) for place in own) for topic, own in places.items() if topic not in COMPACTED}
-            )
+            used = {topic: sum(len(rows[place][3]) for place in own) for topic, own in places.items() if topic not in COMPACTED}
+            for place in erasing:
+                used[Topic.MUTATIONS] -= self._values.erase(records[place], offsets[place])
+            _count(db, used)
+        self._unclean = self._unclean or bool(erasing)
         return offsets
 
-    def _row(self, record: Record, now: float) -> tuple[int, str, bytes, bytes, bool, float]:
-        """A record as it is stored, but for its offset: partition, key, headers, value, whether the value is packed, time."""
-        value, headers = record.value, orjson.dumps(record.headers)
-        if packed := len(value) >= PACK_FROM:
-            value = self._pack.compress(value)
-        return record.partition, record.key, headers, value, packed, now
+    def _row(self, record: Record, now: float) -> Row:
+        """A record as it is stored, but for its offset: partition, key, headers, value, what was done to the value, time."""
+        value, how = self._values.pack(record.value)
+        return record.partition, record.key, orjson.dumps(record.headers), value, how, now
 
     async def read(self, topic: Topic, partition: int, offset: int, *, limit: int = 1000) -> list[Stored]:
         """See :meth:`Journal.read`."""
@@ -198,6 +244,7 @@ class SqliteJournal:
         )
         records: list[Stored] = []
         size = 0
+        self._read_values.begin()
         start, end = self._bounds(topic, partition)
         if not start <= offset <= end:
             raise ResumeLost(
@@ -205,7 +252,7 @@ class SqliteJournal:
                 hint="the journal was cut by retention, or is not the one this reader followed; start the reader anew",
             )
         for at, key, headers, value, packed, appended_at in self._reader.execute(query, (partition, offset, limit)):
-            plain = self._unpack.decompress(value) if packed else value
+            plain = self._read_values.plain((at, value, packed))
             records.append(Stored(at, key, plain, orjson.loads(headers), appended_at))
             size += len(plain)
             if size >= READ_BYTES:
@@ -247,6 +294,8 @@ class SqliteJournal:
                 removed += count
         while await self._write(self._give_back):
             pass
+        if self._unclean:
+            await self._come_clean()
         return removed
 
     def _trim(self, topic: Topic, before: float, most: int, kept: Mapping[int, int]) -> int:
@@ -270,6 +319,8 @@ class SqliteJournal:
                     ((topic, part, floor) for part, floor in floors.items()),
                 )
                 _count(db, {topic: -freed})
+                if topic is Topic.MUTATIONS:
+                    self._values.drop_keys(last + 1)
         return count
 
     def _give_back(self) -> bool:
@@ -327,6 +378,12 @@ class SqliteOwner:
 
     async def assured(self) -> None:
         """Nothing to be asked: nobody else can have the lock while this process lives."""
+
+
+def _sealed(row: Row, key: bytes) -> Row:
+    """A row with its value under a key."""
+    partition, name, headers, value, how, now = row
+    return partition, name, headers, unseal(key, value), how | SEALED, now
 
 
 def _count(db: sqlite.Connection, used: dict[Topic, int]) -> None:

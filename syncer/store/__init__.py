@@ -15,9 +15,9 @@ import zstandard
 from syncer import sqlite
 from syncer.errors import ResumeLost
 from syncer.model import Kind, Mutation, PageState, Visibility
-from syncer.store.chain import KEPT, Divergence, sha1, text_after
+from syncer.seal import NO_KEY, seal, unseal
+from syncer.store.chain import Divergence, Fate, sha1, text_after
 from syncer.store.layout import MIGRATIONS
-from syncer.store.seal import NO_KEY, seal, unseal
 from syncer.wire import decode_attribution, decode_revision
 
 if TYPE_CHECKING:
@@ -124,15 +124,23 @@ class Store:
             self._delete(mutation)
         else:
             state = self.page(wiki_id, page_id)
-            text = text_after(mutation, state, lambda: self.text(wiki_id, page_id), evicts=self._max_bytes is not None)
-            row = self._write_page(mutation, state.title if state else None, keep_divergence=text is KEPT)
+            text = text_after(mutation, state, lambda: self.text(wiki_id, page_id), lambda: self._may_lack_text(wiki_id, page_id))
+            row = self._write_page(mutation, state.title if state else None, keep_divergence=text is Fate.KEPT)
             if text is None:
                 self._erase(row)
-            elif text is KEPT:
+            elif text is Fate.ERASED:
+                self._erase(row)
+                self._db.execute("UPDATE pages SET diverged = ? WHERE id = ?", (Fate.ERASED.value, row))
+            elif text is Fate.KEPT:
                 self._touch(row, "touched IS NOT NULL")
             else:
                 self._write_text(row, text)
         self._note(mutation)
+
+    def _may_lack_text(self, wiki_id: str, page_id: int) -> bool:
+        """Whether a page's text may be missing: evicted, or erased from the journal before it was read, and to come yet."""
+        query = f"SELECT diverged FROM pages WHERE id = {_ROW}"  # noqa: S608
+        return self._max_bytes is not None or self._db.execute(query, (wiki_id, page_id)).fetchone() == (Fate.ERASED.value,)
 
     def diverge(self, mutation: Mutation, reason: str) -> None:
         """Record, inside ``folding``, that a mutation did not fit: its facts are kept, the text is unknown until it is healed."""
@@ -155,13 +163,18 @@ class Store:
         held = {mutation.revision.rev_id} if mutation.revision else set()
         if mutation.base and mutation.sections:
             held.add(mutation.base.rev_id)
-        rows = ((mutation.wiki_id, rev_id, partition, offset) for rev_id in held)
-        self._db.executemany("INSERT OR IGNORE INTO published VALUES (?, ?, ?, ?)", rows)
+        rows = ((mutation.wiki_id, rev_id, partition, offset, mutation.page.page_id) for rev_id in held)
+        self._db.executemany("INSERT OR IGNORE INTO published VALUES (?, ?, ?, ?, ?)", rows)
 
     def recall(self, wiki_id: str, rev_id: int) -> tuple[tuple[int, int], ...]:
         """The (partition, offset) of every record noted to hold a revision, oldest first."""
         query = 'SELECT part, "offset" FROM published WHERE wiki = ? AND rev_id = ? ORDER BY "offset"'
         return tuple(self._db.execute(query, (wiki_id, rev_id)).fetchall())
+
+    def holders(self, wiki_id: str, rev_ids: Iterable[int]) -> set[int]:
+        """The ids of the pages of which records hold one of the revisions."""
+        query = "SELECT page FROM published WHERE wiki = ? AND rev_id = ? AND page IS NOT NULL"
+        return {page for rev_id in rev_ids for (page,) in self._db.execute(query, (wiki_id, rev_id))}
 
     def forget(self, partition: int, before: int) -> None:
         """Drop the notes of records that the journal no longer holds."""

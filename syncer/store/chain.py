@@ -24,35 +24,36 @@ class Divergence(SyncerError):
         self.reason = reason
 
 
-class Kept(Enum):
-    """The text stays what it is, even if there is none."""
+class Fate(Enum):
+    """What becomes of a text that is not given: it stays what it is, even if there is none; or it was erased from the record."""
 
     KEPT = "kept"
-
-
-KEPT = Kept.KEPT
+    ERASED = "erased"
 
 
 def text_after(
-    mutation: Mutation, state: PageState | None, text: Callable[[], bytes | None], *, evicts: bool
-) -> bytes | Kept | None:
+    mutation: Mutation, state: PageState | None, text: Callable[[], bytes | None], may_lack: Callable[[], bool]
+) -> bytes | Fate | None:
     """The text of a page after a mutation that is no delete; None where it may not be had any more.
 
-    ``text`` gives the one it has now. ``evicts``: that may be missing without anything being wrong. Raises Divergence.
+    ``text`` gives the one it has now; ``may_lack`` says whether that may be missing without anything being wrong. Raises
+    Divergence.
     """
     revision = mutation.revision
     if revision is None:
         raise Divergence("no revision", mutation)
     _check_chain(mutation, state)
+    if mutation.erased:
+        return Fate.ERASED
     match mutation.kind:
         case Kind.SNAPSHOT:
             if mutation.text is not None and sha1(mutation.text) != revision.sha1:
                 raise Divergence("hash of snapshot", mutation)
             return mutation.text
         case Kind.PATCH:
-            return _patched(mutation, revision, text(), evicts=evicts)
+            return _patched(mutation, revision, text(), may_lack)
         case _:
-            return KEPT if revision.visibility.text else None
+            return Fate.KEPT if revision.visibility.text else None
 
 
 def _check_chain(mutation: Mutation, state: PageState | None) -> None:
@@ -69,12 +70,12 @@ def _check_chain(mutation: Mutation, state: PageState | None) -> None:
         raise Divergence("other base", mutation)
 
 
-def _patched(mutation: Mutation, revision: RevisionFacts, base: bytes | None, *, evicts: bool) -> bytes | Kept:
+def _patched(mutation: Mutation, revision: RevisionFacts, base: bytes | None, may_lack: Callable[[], bool]) -> bytes | Fate:
     if mutation.base is None or mutation.patch is None or mutation.patch.format not in diff.FORMATS:
         raise Divergence("unknown patch", mutation)
     if base is None:
-        if evicts:
-            return KEPT  # the facts go on, and the text is fetched when it is next needed
+        if may_lack():
+            return Fate.KEPT  # the facts go on, and the text comes when it is next needed, or in a later record
         raise Divergence("no base text", mutation)
     try:
         text = diff.FORMATS[mutation.patch.format].apply(base, mutation.patch.ops) if mutation.patch.ops else base
@@ -82,7 +83,7 @@ def _patched(mutation: Mutation, revision: RevisionFacts, base: bytes | None, *,
         raise Divergence("patch does not apply", mutation) from error
     if sha1(text) != revision.sha1:
         raise Divergence("hash of result", mutation)
-    return text if mutation.patch.ops else KEPT
+    return text if mutation.patch.ops else Fate.KEPT
 
 
 def sha1(text: bytes) -> str:

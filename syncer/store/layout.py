@@ -15,7 +15,7 @@ _FIRST = (
     # Compressed and sealed.
     "CREATE TABLE texts (id INTEGER PRIMARY KEY, packed BLOB NOT NULL);\n"
     # The keys of a page's facts and text. Rows are appended, with the pages, and never change their size: so SQLite never
-    # moves one, and what is overwritten here is gone (see seal.py).
+    # moves one, and what is overwritten here is gone (see syncer/seal.py).
     "CREATE TABLE seals (id INTEGER PRIMARY KEY, facts BLOB NOT NULL, text BLOB NOT NULL);\n"
     "CREATE TRIGGER seal AFTER INSERT ON pages BEGIN INSERT INTO seals VALUES (new.id, zeroblob(16), zeroblob(16)); END;\n"
     # Titles at which a page was deleted and none has come since.
@@ -27,4 +27,7 @@ _FIRST = (
     ' PRIMARY KEY (wiki, rev_id, part, "offset")) WITHOUT ROWID;\n'
 )
 
-MIGRATIONS = (_FIRST,)
+# Of which page the record is: a revision may have been another's when it was published.
+_SECOND = "ALTER TABLE published ADD COLUMN page INTEGER;\n"
+
+MIGRATIONS = (_FIRST, _SECOND)

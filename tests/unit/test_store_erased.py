@@ -19,8 +19,8 @@ from syncer.model import (
     Redacted,
     Visibility,
 )
+from syncer.seal import unseal
 from syncer.store import Store
-from syncer.store.seal import unseal
 from tests.command import ROOT
 from tests.mutations import HIDDEN, Pages
 from tests.stores import LOREM, WIKI, fold, page

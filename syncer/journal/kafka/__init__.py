@@ -51,6 +51,8 @@ PATIENCE = 10.0  # seconds without one until a standby takes over: a broker that
 class KafkaJournal:
     """See :class:`syncer.journal.Journal`. ``wait`` serves one waiter at a time."""
 
+    rewrites = False
+
     def __init__(self, settings: JournalSettings) -> None:
         self._prefix, self.partitions = settings.prefix, settings.partitions
         self._link = connection(settings)

@@ -1,0 +1,77 @@
+"""What a journal that is rewritten loses with a mutation, and what it needs then for a reader from its start to arrive. Pure.
+
+Who reads an erased record has the facts of the page but no text, up to its next whole one. So a mutation that hides a text comes
+as a whole one itself, and one follows for every other page of which a record is erased: a revision may have been merged away.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from syncer.journal import Erasure
+from syncer.model import NOTHING, Cause, Kind, PageFacts
+from syncer.outcome import Bring, Question, Remove
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from syncer.enrich.view import WikiView
+    from syncer.model import Change, Mutation
+    from syncer.outcome import Redact, Step
+
+
+class Told(NamedTuple):
+    """A step, and the change that it is told for."""
+
+    step: Step
+    change: Change
+
+
+def erasures(mutation: Mutation) -> tuple[Erasure, ...]:
+    """What the records before a mutation lose by it: what it hides of a revision, or all of a page that is gone."""
+    if mutation.kind is Kind.DELETE:
+        return (Erasure(None, NOTHING, None),)
+    hidden = (entry for entry in mutation.redacted if not entry.visibility.full)
+    return tuple(Erasure(entry.rev_id, entry.visibility, tuple(at for _, at in entry.recall)) for entry in hidden)
+
+
+def lasting(steps: Sequence[Step], change: Change, view: WikiView, whole: Collection[int]) -> list[Told]:
+    """The steps for a journal that is rewritten. ``whole``: pages of which a whole text is to be appended before them anyway."""
+    found, done = list[Told](), set(whole)
+    for step in steps:
+        if isinstance(step, Remove):
+            found.append(Told(step, change))
+            continue
+        own = step.page.page_id or 0
+        broken = view.holders(entry.rev_id for entry in step.redacted if not entry.visibility.text) - done
+        found.append(Told(_whole(step) if own in broken else step, change))
+        found += (Told(again, replace(change, cause=Cause.REPAIR)) for again in _others(broken - {own}, view))
+        done |= broken
+    return found
+
+
+def texts(told: Sequence[Told], view: WikiView) -> Question:
+    """What has to be fetched for the whole texts that are not at hand: they were evicted."""
+    wanted: set[int] = set()
+    for step, _ in told:
+        state = view.page(step.page.page_id or 0)
+        revision = state.revision if state else None
+        published = isinstance(step, Bring) and step.gap and step.revision is None
+        if published and revision and revision.visibility.text and not view.has_text(step.page.page_id or 0):
+            wanted.add(revision.rev_id)
+    return Question(rev_ids=frozenset(wanted))
+
+
+def _whole(step: Bring | Redact) -> Bring:
+    if isinstance(step, Bring):
+        return replace(step, gap=True)
+    return Bring(step.page, None, step.revision, gap=True, redacted=step.redacted)
+
+
+def _others(page_ids: Collection[int], view: WikiView) -> Iterator[Bring]:
+    """Pages as they are published."""
+    for page_id in sorted(page_ids):
+        state = view.page(page_id)
+        if state and state.live and state.title is not None:
+            yield Bring(PageFacts(page_id, state.title, state.namespace, state.is_redirect), None, None, gap=True)

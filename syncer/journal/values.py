@@ -1,0 +1,110 @@
+"""How values of records lie in an embedded journal's file: packed, and those of mutations sealed, so that they can be erased.
+
+What is erased gets a new key, and the one before is overwritten: then copies that SQLite has left behind, where it moved rows,
+are noise (see :mod:`syncer.seal`). So no copy of a key may be left behind. Retention removes rows, and SQLite moves their
+neighbours. Therefore keys lie in large blocks, behind as much of a row as can lie beside others: on pages of their own, which
+are overwritten in place, and when they are freed.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import zstandard
+
+from syncer.journal import Topic
+from syncer.seal import KEY, unseal
+from syncer.sqlite import PAGE
+from syncer.wire import erase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from syncer.journal import Erasure, Record
+    from syncer.sqlite import Connection
+
+PACK_FROM = 1024  # bytes; below this zstd gains little, and a change has less
+PACKED, SEALED = 1, 2  # bits of what was done to a value
+KEYS = 1024  # in a block: 16 KiB, and the page before them
+SCHEMA = "CREATE TABLE keys (block INTEGER PRIMARY KEY, keys BLOB NOT NULL);\n"
+
+Row = tuple[int, bytes, int]  # a record's offset, its value as it lies there, what was done to it
+
+
+class Values:
+    """The values in one connection's file. What is read is of one transaction after ``begin``."""
+
+    def __init__(self, db: Connection) -> None:
+        self._db = db
+        self._pack = zstandard.ZstdCompressor(level=1)
+        self._unpack = zstandard.ZstdDecompressor()
+        self.begin()
+
+    def begin(self) -> None:
+        """A transaction begins: nothing that is known from before counts."""
+        self._block, self._keys = -1, b""
+
+    def pack(self, value: bytes) -> tuple[bytes, int]:
+        """A value as it may lie in the file, if it never has to be erased."""
+        return (self._pack.compress(value), PACKED) if len(value) >= PACK_FROM else (value, 0)
+
+    def plain(self, row: Row) -> bytes:
+        """A value as it was appended."""
+        offset, value, how = row
+        if how & SEALED:
+            value = unseal(self._key(offset), value)
+        return self._unpack.decompress(value) if how & PACKED else value
+
+    def keep(self, first: int, keys: bytes) -> None:
+        """Write down the keys of records that follow each other, from this offset on."""
+        while keys:
+            block, place = divmod(first, KEYS)
+            own, keys = keys[: (KEYS - place) * KEY], keys[(KEYS - place) * KEY :]
+            self._db.execute("INSERT OR IGNORE INTO keys VALUES (?, zeroblob(?))", (block, PAGE + KEYS * KEY))
+            with self._db.blobopen("keys", "keys", block) as blob:
+                blob.seek(PAGE + place * KEY)
+                blob.write(own)
+            first += len(own) // KEY
+        self.begin()
+
+    def _key(self, offset: int) -> bytes:
+        block, place = divmod(offset, KEYS)
+        if block != self._block:
+            with self._db.blobopen("keys", "keys", block, readonly=True) as blob:
+                blob.seek(PAGE)
+                self._block, self._keys = block, blob.read(KEYS * KEY)
+        return self._keys[place * KEY :][:KEY]
+
+    def drop_keys(self, before: int) -> None:
+        """Drop those of records that are removed: whole blocks, so some are there a little longer."""
+        self._db.execute("DELETE FROM keys WHERE block < ?", (before // KEYS,))
+
+    def erase(self, record: Record, before: int) -> int:
+        """Take out of mutations before an offset what a record of it erases. Returns by how many bytes less there are."""
+        freed = 0
+        for erasure in record.erases:
+            for row in list(self._named(erasure, record, before)):
+                value = self.plain(row)
+                left = erase(value, erasure.rev_id, erasure.seen)
+                if left is not value:
+                    freed += len(row[1]) - self._rewrite(row[0], left)
+        return freed
+
+    def _named(self, erasure: Erasure, record: Record, before: int) -> Iterable[Row]:
+        """The records that an erasure is about and that are still there."""
+        query = f'SELECT "offset", value, packed FROM "{Topic.MUTATIONS}" WHERE "offset" < ?'  # noqa: S608 - an enum
+        if erasure.offsets is None:
+            yield from self._db.execute(f"{query} AND key = ?", (before, record.key))
+        else:
+            for offset in erasure.offsets:
+                yield from self._db.execute(f'{query} AND "offset" = ? AND part = ?', (before, offset, record.partition))
+
+    def _rewrite(self, offset: int, value: bytes) -> int:
+        """Put another value in a record's place. Returns its length there."""
+        packed, how = self.pack(value)
+        key = os.urandom(KEY)
+        query = f'UPDATE "{Topic.MUTATIONS}" SET value = ?, packed = ? WHERE "offset" = ?'  # noqa: S608 - an enum
+        self._db.execute(query, (unseal(key, packed), how | SEALED, offset))
+        self.keep(offset, key)
+        return len(packed)
