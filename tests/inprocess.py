@@ -311,7 +311,7 @@ class Rig:
         """Laws 1 to 4, 6 and 8, as the checker that shares no code with the package sees them."""
         checker = Checker()
         checker.read(await self.records())
-        found: list[Any] = [*checker.finish(), *check_counts(await read_status(self.journal))]
+        found: list[Any] = [*checker.finish(), *checker.not_erased(), *check_counts(await read_status(self.journal))]
         status = await read_status(self.journal)
         if not status["balanced"] or status["queued"]:
             found.append(("3", status))

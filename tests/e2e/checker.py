@@ -63,6 +63,8 @@ class Checker:
         self.hidden: dict[tuple[str, int], dict[str, bool]] = {}
         self._published: dict[tuple[str, int], list[tuple[int, int]]] = {}
         self.with_text: dict[tuple[str, int], list[str]] = {}
+        self._held: dict[PageKey, list[tuple[int, str, set[str]]]] = {}  # revision, ce_id, and what the record holds of it
+        self._left: list[str] = []  # records that hold something of a page that was deleted since
 
     def read(self, records: Iterable[Record]) -> None:
         """Apply and check some records, in the order of `journal read`."""
@@ -79,10 +81,17 @@ class Checker:
         return self.violations
 
     def not_erased(self) -> list[Violation]:
-        """Which records still hold text of a revision that is hidden: none in a journal that is rewritten in place."""
-        gone = [revision for revision, seen in self.hidden.items() if not seen["text"]]
-        what = "still holds text of a hidden revision"
-        return [Violation("6", ce_id, what) for revision in gone for ce_id in self.with_text.get(revision, ())]
+        """Which records still hold what is hidden, or something of a page from before its deletion: none in a journal that is
+        rewritten in place.
+        """
+        hidden = [
+            Violation("6", ce_id, f"still holds the {part} of a hidden revision")
+            for (wiki, _), records in self._held.items()
+            for rev_id, ce_id, parts in records
+            for part in sorted(parts)
+            if not self.hidden.get((wiki, rev_id), SHOWN)[part]
+        ]
+        return [*hidden, *(Violation("6", ce_id, "still holds something of a deleted page") for ce_id in self._left)]
 
     def exported(self) -> list[dict[str, Any]]:
         """The pages in the form of `mirror export`."""
@@ -172,7 +181,9 @@ class Checker:
             recalled = {(place["partition"], place["offset"]) for place in entry["recall"]}
             if missing := set(self._published.get(key, ())) - recalled:
                 self._note("6", where, f"does not recall {sorted(missing)}, which hold revision {entry['rev_id']}")
+        page = (wiki, value["page"]["page_id"] or 0)
         if revision is None:
+            self._left += [ce_id for _, ce_id, _ in self._held.pop(page, ())]
             return
         key = (wiki, revision["rev_id"])
         seen = self.hidden.get(key, SHOWN)
@@ -184,6 +195,9 @@ class Checker:
                 self._note("6", where, f"shows the {part} that it says is hidden")
             if shown and not seen[part] and not value.get("erased"):
                 self._note("6", where, f"shows the {part} of a revision that was hidden before")
+        holds = {"text": holds_text, "user": attribution.get("editor"), "comment": attribution.get("comment")}
+        if parts := {part for part, held in holds.items() if held}:
+            self._held.setdefault(page, []).append((revision["rev_id"], where, parts))
         if holds_text:
             self.with_text.setdefault(key, []).append(where)
         if holds_text or any(shows.values()):

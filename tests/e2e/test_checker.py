@@ -206,15 +206,35 @@ def test_each_law_broken_once_is_noticed(law: str, what: str, breaking: Callable
     assert [violation for violation in check(records) if violation.law == law and what in violation.what]
 
 
-def test_text_that_should_have_been_erased() -> None:
-    records = journal()
+def not_erased(records: list[Record]) -> list[tuple[str, str]]:
     checker = Checker()
     checker.read(records)
-    assert checker.not_erased() == []
-    put(2, "value.patch", patch([4, 0, ", zwei"]))(records)
-    checker = Checker()
-    checker.read(records)
-    assert [violation.where for violation in checker.not_erased()] == ["w:7:2"]
+    return [(violation.where, violation.what) for violation in checker.not_erased()]
+
+
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [
+        ({"patch": patch([4, 0, ", zwei"])}, "still holds the text of a hidden revision"),
+        ({"attribution": {"editor": "E", "comment": None}}, "still holds the user of a hidden revision"),
+        ({"attribution": {"editor": None, "comment": "c"}}, "still holds the comment of a hidden revision"),
+    ],
+)
+def test_what_should_have_been_erased_of_a_hidden_revision(value: Record, what: str) -> None:
+    records = journal()[:6]
+    records[1]["value"]["attribution"] = {"editor": None, "comment": None}
+    records[5]["value"]["redacted"] = [HIDDEN | {"visibility": {"text": False, "user": False, "comment": False}}]
+    assert not_erased(records) == []
+    records[1]["value"] |= value
+    assert not_erased(records) == [("w:7:2", what)]
+
+
+def test_what_should_have_been_erased_of_a_deleted_page() -> None:
+    records = [record(1, "snapshot", 1, gap=True, attribution=None), record(2, "delete", 0), record(3, "snapshot", 2, gap=True)]
+    assert not_erased(records) == [("w:7:1", "still holds something of a deleted page")]
+    del records[0]["value"]["text"]
+    records[0]["value"]["erased"] = True
+    assert not_erased(records) == []
 
 
 def test_a_hidden_revision_that_is_shown_again_may_be_published() -> None:

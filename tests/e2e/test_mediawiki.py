@@ -88,11 +88,20 @@ class Work(threading.Thread):
         assert self._done is not None, "the work on the wiki failed"
 
 
-def verify(lab: Lab, program: Syncer, *, namespaces: frozenset[int] | None = None, hidden_are_told: bool = True) -> None:
-    """Everything that must be so when all has arrived."""
+def verify(
+    lab: Lab,
+    program: Syncer,
+    *,
+    namespaces: frozenset[int] | None = None,
+    hidden_are_told: bool = True,
+    rewritten: bool = True,
+) -> None:
+    """Everything that must be so when all has arrived. ``rewritten``: in a journal from which erased records' contents go."""
     published = checker.Checker()
     published.read(checker.parse(program.ask("journal", "read", "mutations", "--json")))
     assert published.finish() == []
+    if rewritten:
+        assert published.not_erased() == []
     exported = program.export()
     assert lab.compare(exported, namespaces=namespaces) == []
     assert lab.compare(published.exported(), namespaces=namespaces) == []
