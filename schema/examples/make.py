@@ -29,7 +29,7 @@ from syncer.model import (
     Source,
     Visibility,
 )
-from syncer.wire import encode_mutation, headers_of, key_of
+from syncer.wire import encode_mutation, erase, headers_of, key_of
 
 WIKI, DOMAIN = "testwiki", "test.wikipedia.org"
 LICENCE = Licence("https://creativecommons.org/licenses/by-sa/4.0/", "Creative Commons Attribution-Share Alike 4.0")
@@ -172,10 +172,10 @@ def live() -> Life:
 
 def record(mutation: Mutation, *, erased: bool = False) -> dict[str, Any]:
     """As ``syncer journal read`` writes it, but for the place."""
-    value = json.loads(encode_mutation(mutation))
-    if erased:
-        value = {name: part for name, part in value.items() if name not in {"text", "patch", "sections"}} | {"erased": True}
-    return {"key": key_of(mutation), "headers": headers_of(mutation), "value": value}
+    value = encode_mutation(mutation)
+    if erased and mutation.revision:
+        value = erase(value, mutation.revision.rev_id, Visibility(text=False))
+    return {"key": key_of(mutation), "headers": headers_of(mutation), "value": json.loads(value)}
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from syncer.journal import Erasure
-from syncer.model import NOTHING, Cause, Kind, PageFacts
+from syncer.model import NOTHING, VISIBLE, Cause, Kind, PageFacts
 from syncer.outcome import Bring, Question, Remove
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def lasting(steps: Sequence[Step], change: Change, view: WikiView, whole: Collec
             found.append(Told(step, change))
             continue
         own = step.page.page_id or 0
-        broken = view.holders(entry.rev_id for entry in step.redacted if not entry.visibility.text) - done
+        broken = view.holders(_newly_hidden(step, view)) - done
         found.append(Told(_whole(step) if own in broken else step, change))
         found += (Told(again, replace(change, cause=Cause.REPAIR)) for again in _others(broken - {own}, view))
         done |= broken
@@ -61,6 +61,13 @@ def texts(told: Sequence[Told], view: WikiView) -> Question:
         if published and revision and revision.visibility.text and not view.has_text(step.page.page_id or 0):
             wanted.add(revision.rev_id)
     return Question(rev_ids=frozenset(wanted))
+
+
+def _newly_hidden(step: Bring | Redact, view: WikiView) -> list[int]:
+    """The revisions whose text is hidden from here on, and was not before."""
+    texts = [entry.rev_id for entry in step.redacted if not entry.visibility.text]
+    known = view.hidden(texts)
+    return [rev_id for rev_id in texts if known.get(rev_id, VISIBLE).text]
 
 
 def _whole(step: Bring | Redact) -> Bring:

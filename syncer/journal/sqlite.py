@@ -179,19 +179,20 @@ class SqliteJournal:
         offsets = await self._write(lambda: self._commit(records, owner))
         self._appended.set()
         if self._unclean:
-            await self._come_clean()
+            erased = any(record.erases for record in records)
+            await self._come_clean(0.0 if self._waited_in_vain or not erased else CLEAN_WITHIN)
         return offsets
 
-    async def _come_clean(self) -> None:
-        """Empty the write-ahead log of what was erased. Who reads for long is waited for once; every later write tries."""
-        deadline = time.monotonic() + (0.0 if self._waited_in_vain else CLEAN_WITHIN)
+    async def _come_clean(self, within: float = 0.0) -> None:
+        """Empty the write-ahead log of what was erased, once who reads is away; every later write tries again."""
+        deadline = time.monotonic() + within
         while not await self._write(lambda: sqlite.checkpoint(self._writer, CLEAN_AT_ONCE)):
             if time.monotonic() >= deadline:
-                if not self._waited_in_vain:
+                if within:
                     log.warning(
                         "what was erased stays in the journal's files for as long as somebody reads it", journal=self._path
                     )
-                self._waited_in_vain = True
+                    self._waited_in_vain = True
                 return
         self._unclean = self._waited_in_vain = False
 
