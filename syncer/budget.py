@@ -9,6 +9,7 @@ asks, sleeps and asks again. What a caller does, in full (``values`` are revisio
     budget.queued(wiki, values, oldest)          # whenever what waits for a wiki has changed
     wiki = budget.choose(now)                    # None: nothing worth a request yet; look again at budget.wake_at(now)
     ... before every single request: wait until pace.next_start(now) <= now, then pace.start(now)
+    wiki, if budget.lend(wiki, now, ...)         # for what can wait
     budget.answered(wiki)                        # or failed(wiki, now, after), or throttled(wiki, now, after)
 
 The policy. A request costs the same whether it carries one value or fifty, and there are more wikis at work than requests
@@ -120,7 +121,7 @@ class Budget:
 
         With several requests at a time: let the one chosen for start before choosing again.
         """
-        if self._pace.next_start(now) > now or len(self._in_flight) >= self._concurrency:
+        if self.free_at(now) > now:
             return None
         ready = [wiki for wiki in self._waiting if self._ready_at(wiki) <= now]
         if not ready:
@@ -136,12 +137,27 @@ class Budget:
         self._remember(wiki, now)
         return wiki
 
+    def lend(self, wiki: str, now: float, *, patient: bool) -> bool:
+        """Whether a wiki may be asked something beside what waits, now; if so it is in flight from here on.
+
+        If ``patient``, only while nothing that waits is worth a request. One that failed is tried with what waits for it.
+        """
+        trouble = self._trouble.get(wiki)
+        if self.free_at(now) > now or wiki in self._in_flight or (trouble and (trouble.until > now or wiki in self._waiting)):
+            return False
+        if patient and any(self._ready_at(other) <= now for other in self._waiting):
+            return False
+        self._in_flight.add(wiki)
+        return True
+
+    def free_at(self, now: float) -> float:
+        """When the next request may start, whatever for; infinity while as many are in flight as may be."""
+        return math.inf if len(self._in_flight) >= self._concurrency else self._pace.next_start(now)
+
     def wake_at(self, now: float) -> float:
         """When ``choose`` may have an answer if nothing else happens; infinity if only a call of another method can help."""
-        if len(self._in_flight) >= self._concurrency:
-            return math.inf
         ready_at = min(map(self._ready_at, self._waiting), default=math.inf)
-        return max(ready_at, self._pace.next_start(now))
+        return max(ready_at, self.free_at(now))
 
     def answered(self, wiki: str) -> None:
         """The wiki answered: it may be asked again, and whatever trouble there was is over."""

@@ -158,6 +158,12 @@ class EnrichSettings(Section):
     probe_minutes: float = Field(default=5.0, gt=0, le=YEAR / 60)
 
 
+class ReconcileSettings(Section):
+    """How what upstream never said is looked for."""
+
+    interval: float = Field(default=HOUR, ge=60, le=DAY)  # seconds; the last so long is compared with what the wikis keep of it
+
+
 def _with_port(value: str) -> str:
     port = value.rpartition(":")[2]
     if not port.isdecimal() or int(port) > 65535 or not value.isprintable():  # noqa: PLR2004 - 16 bits
@@ -206,6 +212,7 @@ class Settings(Section):
     journal: JournalSettings = JournalSettings()
     store: StoreSettings = StoreSettings()
     enrich: EnrichSettings = EnrichSettings()
+    reconcile: ReconcileSettings = ReconcileSettings()
     mirror: MirrorSettings = MirrorSettings()
     ops: OpsSettings = OpsSettings()
 

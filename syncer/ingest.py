@@ -23,13 +23,14 @@ from typing import TYPE_CHECKING
 import orjson
 import structlog
 
-from syncer.errors import JournalUnavailable, OutcomeUnknown
+from syncer.errors import JournalUnavailable, OutcomeUnknown, ResumeLost
 from syncer.faultpoints import at
 from syncer.feed.memory import LIMIT, Memory
 from syncer.feed.position import iso, milliseconds, since
 from syncer.feed.sift import Sift, Unfit
 from syncer.journal import INGEST, POSITION_KEY, Record, Topic, change_record, latest
 from syncer.model import Change, Position
+from syncer.reconciled import REACHES_BACK
 from syncer.records import (
     MARK_KEY,
     Resume,
@@ -198,7 +199,7 @@ class _Session:
                 self.wake.set()
 
     def _take(self, batch: Batch) -> None:
-        """Judge what came. Without a pause, so that a position never stands without its events."""
+        """Judge what came. Without a pause, so that a position never stands without its events. Raises ResumeLost."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         if batch.events and _now() - self.reached > RETENTION:
             first = min(event.at for event in batch.events)
@@ -232,7 +233,13 @@ class _Session:
             self.outcomes["skipped", verdict.value] += 1
 
     def _gap(self, start: str, end: str) -> None:
-        log.error("the position was older than what the feed keeps: a known gap", start=start, end=end)
+        """Note what the feed has lost; enrich fills it from what the wikis keep. Raises ResumeLost where they keep no more."""
+        if self.position.timestamps and _now() - self.reached > REACHES_BACK * 1000:
+            raise ResumeLost(
+                f"the feed has lost everything from {start} to {end}, and the wikis tell of {REACHES_BACK // 86_400} days only",
+                hint="move the journal and store.path away and start anew, every mirror too; nobody tells of what was lost",
+            )
+        log.error("the position was older than what the feed keeps: a known gap, to be filled", start=start, end=end)
         self.gaps = [*self.gaps, (start, end)][-GAPS_KEPT:]
 
     def _due(self) -> bool:

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from syncer.journal import POSITION_KEY, Topic, latest
 from syncer.model import Position
 from syncer.progress import PROGRESS_KEY, Counts, Progress
+from syncer.reconciled import Gap, Reconciled, reconciled_key
 from syncer.records import MARK_KEY, Resume, decode_resume, decode_set_aside, is_from_feed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from syncer.journal import Journal
 
 LOOKED_AT = 1000  # changes of a partition's queue: 12 x 1,000 x 25 us = 0.3 s, however long it is
@@ -34,10 +37,11 @@ async def read_status(journal: Journal) -> dict[str, Any]:
     the queue is short again), and what others appended behind that beginning is not counted.
     """
     before = await _resume(journal)
-    counts, open_entries = Counts(), Counter[str]()
+    counts, open_entries, reconciled = Counts(), Counter[str](), list[Reconciled]()
     queues: list[tuple[int, _Queue]] = []  # by partition, with how many of ingest's changes are finished
     for partition in range(journal.partitions):
-        progress = await _progress(journal, partition)
+        progress, known = await _progress(journal, partition)
+        reconciled += known
         counts += progress.counts
         open_entries += progress.open_set_asides
         queue = await _queue(journal, partition, progress)
@@ -70,6 +74,17 @@ async def read_status(journal: Journal) -> dict[str, Any]:
             "gaps": list(resume.gaps),
             "newest_event": None if newest is None else _iso(newest),
         },
+        "reconcile": _reconciled(reconciled, resume.gaps),
+    }
+
+
+def _reconciled(known: Sequence[Reconciled], gaps: Iterable[Gap]) -> dict[str, Any]:
+    """What was found that upstream had not told of, what that cost, and of how many wikis each known gap is filled."""
+    return {
+        "wikis": len(known),
+        "found": dict(sum((each.found for each in known), Counter[str]())),
+        "asked": dict(sum((each.asked for each in known), Counter[str]())),
+        "filled": {f"{gap[0]} to {gap[1]}": sum(gap in each.filled for each in known) for gap in gaps if gap[0]},
     }
 
 
@@ -82,12 +97,13 @@ async def _resume(journal: Journal) -> Resume:
     return decode_resume(stored.value) if stored else Resume(Position(), {}, {}, {})
 
 
-async def _progress(journal: Journal, partition: int) -> Progress:
-    stored = (await latest(journal, Topic.PROGRESS, partition)).get(PROGRESS_KEY)
-    if stored:
-        return Progress.decode(stored.value)
+async def _progress(journal: Journal, partition: int) -> tuple[Progress, list[Reconciled]]:
+    newest = await latest(journal, Topic.PROGRESS, partition)
+    known = [Reconciled.decode(stored.value) for key, stored in newest.items() if key.startswith(reconciled_key(""))]
+    if stored := newest.get(PROGRESS_KEY):
+        return Progress.decode(stored.value), known
     start, _ = await journal.bounds(Topic.CHANGES, partition)
-    return Progress(read_to=start)
+    return Progress(read_to=start), known
 
 
 async def _queue(journal: Journal, partition: int, progress: Progress) -> _Queue:

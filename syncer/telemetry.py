@@ -42,6 +42,15 @@ API_SECONDS = Histogram(
 )  # fmt: skip
 WIKIS_OUT = Gauge("syncer_wikis_unavailable", "Wikis that were taken out of the way.", registry=REGISTRY)
 
+# Reconcile: what upstream never said.
+RECONCILE_FOUND = Counter(
+    "syncer_reconcile_found_total", "Changes appended that the feed had not told of, by how they were found.", ["by"],
+    registry=REGISTRY,
+)  # fmt: skip
+RECONCILE_REQUESTS = Counter(
+    "syncer_reconcile_requests_total", "Requests that looking for them has cost.", ["by"], registry=REGISTRY
+)
+
 # Mirror: a partner's side.
 APPLIED = Counter("syncer_mirror_applied_total", "Mutations applied, by kind.", ["kind"], registry=REGISTRY)
 DIVERGED = Gauge("syncer_mirror_diverged_pages", "Pages whose text is not the announced one.", registry=REGISTRY)

@@ -12,15 +12,25 @@ import heapq
 import itertools
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from email.utils import formatdate
 from random import Random
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 
-from syncer.config import ApiSettings, EnrichSettings, JournalSettings, MirrorSettings, Settings, StoreSettings, WikiSettings
+from syncer.config import (
+    ApiSettings,
+    EnrichSettings,
+    JournalSettings,
+    MirrorSettings,
+    ReconcileSettings,
+    Settings,
+    StoreSettings,
+    WikiSettings,
+)
 from syncer.demo import mishaps, query
-from syncer.demo.events import STREAMS
+from syncer.demo.events import RECENT_CHANGE, STREAMS
 from syncer.demo.selection import ApiError, View
 from syncer.enrich import Enrich
 from syncer.errors import Unusable, WikiUnavailable
@@ -34,7 +44,7 @@ from syncer.journal.sqlite import SqliteJournal
 from syncer.mirror import Mirror
 from syncer.mirror.reading import export
 from syncer.model import Change, Position
-from syncer.records import Resume, encode_resume, encode_set_aside, replayed
+from syncer.records import MARK_KEY, Resume, encode_mark, encode_resume, encode_set_aside, replayed
 from syncer.status import read_status, set_asides
 from syncer.store import Store
 from tests.e2e.checker import Checker, check_counts
@@ -88,7 +98,7 @@ class FarmApi(WikiApi):
         self, wiki_id: str, url: URL, params: Mapping[str, str], room: int
     ) -> tuple[int, Mapping[str, str], bytearray]:
         rig, loop = self._rig, asyncio.get_running_loop()
-        source = next((name for name in ("titles", "pageids", "revids") if params.get(name)), "site")
+        source = next((name for name in ("titles", "pageids", "revids") if params.get(name)), params.get("list", "site"))
         rig.starts.append((loop.time(), wiki_id, source, len(params.get(source, "").split("|"))))
         mishap = rig.broken.get(wiki_id) or rig.mishap()
         await asyncio.sleep(60.0 if mishap == "hang" else 0.05 + rig.rng.random() * 0.3)
@@ -154,8 +164,10 @@ class Rig:
     wiki: WikiSettings = field(default_factory=lambda: WikiSettings(namespaces=("*",)))
     api: ApiSettings | None = None
     enrich_settings: EnrichSettings = field(default_factory=EnrichSettings)
+    reconcile: ReconcileSettings = field(default_factory=ReconcileSettings)
     store_bytes: int = 10**9
     skew: float = 0.0
+    gaps: list[tuple[str | None, str]] = field(default_factory=list)
     starts: list[tuple[float, str, str, int]] = field(default_factory=list)
     broken: dict[str, Mishap] = field(default_factory=dict)
     crashes: Counter[str] = field(default_factory=Counter)
@@ -169,6 +181,7 @@ class Rig:
             journal=JournalSettings(url=f"sqlite:///{self.folder}/journal.db", partitions=4),
             store=StoreSettings(path=str(self.folder / "store.db"), max_bytes=self.store_bytes),
             enrich=self.enrich_settings,
+            reconcile=self.reconcile,
             mirror=MirrorSettings(path=str(self.folder / "mirror.db")),
         )
         self.sift = Sift(Scope(self.settings.wiki), Memory(30_000))
@@ -258,7 +271,25 @@ class Rig:
 
     def noted(self) -> Record:
         """What ingest says of what it has appended."""
-        return Record(Topic.POSITIONS, 0, POSITION_KEY, encode_resume(Resume(Position(), dict(self.appended), {}, {})))
+        position = Position({(f"eqiad.{RECENT_CHANGE}", 0): int((self.clock.time() - self.skew) * 1000)})
+        resume = Resume(position, dict(self.appended), {}, {}, tuple(self.gaps))
+        return Record(Topic.POSITIONS, 0, POSITION_KEY, encode_resume(resume))
+
+    async def miss(self, since: float) -> None:
+        """What the farm has said and was not fed is gone; ingest notes the gap, as it does at the next event."""
+        self.farm.log.flush()
+        self.offsets = {source: partition.end for source, partition in self.farm.log.partitions.items()}
+        start, end = (
+            datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            for at in (since - self.skew, self.clock.time() - self.skew)
+        )
+        self.gaps.append((start, end))
+        await self.journal.commit([self.noted()])
+
+    async def mark(self) -> None:
+        """The mark that ingest puts into every partition each minute."""
+        value = encode_mark(self.clock.iso())
+        await self.journal.commit([Record(Topic.CHANGES, part, MARK_KEY, value) for part in range(self.journal.partitions)])
 
     async def drain(self) -> None:
         """Until everything that was said has its outcome."""

@@ -27,6 +27,7 @@ CLOCKED = (
     "syncer.enrich.watch",
     "syncer.fetch.client",
     "syncer.journal.sqlite",
+    "syncer.reconcile",
 )  # modules that look at the wall clock, or a steady one
 
 
@@ -95,6 +96,7 @@ def run(monkeypatch: pytest.MonkeyPatch, main: Callable[[Clock], Coroutine[Any, 
         for module in CLOCKED:
             patch.setattr(f"{module}.time", SimpleNamespace(time=clock.time, monotonic=clock.monotonic))
         patch.setattr("syncer.enrich.now_iso", clock.iso)
+        patch.setattr("syncer.reconcile.now_iso", clock.iso)
         patch.setattr("syncer.journal.sqlite.POLL", 60.0)  # no other process appends, so nobody has to look out for it
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
             return runner.run(main(clock))

@@ -55,7 +55,7 @@ def _asked(settings: Settings) -> dict[str, Any] | None:
 
 
 def _show(told: dict[str, Any]) -> None:
-    rows = (*_done(told), *_known(told["feed"]), *_running(told["hub"]))
+    rows = (*_done(told), *_known(told["feed"], told["reconcile"]), *_running(told["hub"]))
     print_columns([(name, f"{value:,}" if isinstance(value, int) else value) for name, value in rows])
     if not told["balanced"]:
         stderr.print("[red]error:[/] the counts do not add up: a change was lost or counted twice")
@@ -71,12 +71,15 @@ def _done(told: dict[str, Any]) -> Iterator[tuple[str, int | str]]:
     yield from _by_reason("mutations", told["mutations"])
 
 
-def _known(feed: dict[str, Any]) -> Iterator[tuple[str, int | str]]:
+def _known(feed: dict[str, Any], reconcile: dict[str, Any]) -> Iterator[tuple[str, int | str]]:
     """What became of the feed's other events, and how far it is."""
     for outcome in ("skipped", "set_aside"):
         yield from _by_reason(f"events {outcome}", feed[outcome])
     for start, end in feed["gaps"]:
-        yield "known gap", f"{start or 'everything before'} {'to ' * bool(start)}{end}"
+        filled = reconcile["filled"].get(f"{start} to {end}")
+        known = "" if filled is None else f", filled for {filled} of {reconcile['wikis']} wikis"
+        yield "known gap", f"{start or 'everything before'} {'to ' * bool(start)}{end}{known}"
+    yield from _by_reason("found by reconciling", reconcile["found"])
     newest = feed["newest_event"]
     age = newest and (datetime.now(UTC) - datetime.fromisoformat(newest)).total_seconds()
     yield "newest event", f"{newest}, {age:,.1f} s ago" if newest else "none yet"
@@ -94,6 +97,8 @@ def _running(hub: dict[str, Any] | None) -> Iterator[tuple[str, int | str]]:
         yield "  delay, median and 99 of 100", f"{delay['median_seconds']} s, {delay['p99_seconds']} s"
     if budget:
         yield "  requests in the last minute", f"{budget['requests_last_minute']} of {budget['requests_per_minute']}"
+    for wiki_id, where in live.get("enrich", {}).get("filling", {}).items():
+        yield f"  filling a gap: {wiki_id}", where
     if out := live.get("enrich", {}).get("wikis_out"):
         yield "  wikis that do not answer", ", ".join(out)
 

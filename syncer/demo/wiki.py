@@ -119,7 +119,8 @@ class Wiki(Editing):
         history = self.history[source.page_id]
         moved = list(history) if up_to is None else history[: history.index(up_to) + 1]
         last, oldest = self.revs[moved[-1]], self.revs[self.history[target.page_id][0]]
-        if source == target or last.timestamp > oldest.timestamp:
+        left_behind = source.latest in moved and len(moved) < len(history)  # it is older than what was imported under it
+        if source == target or last.timestamp > oldest.timestamp or left_behind:
             raise WikiRefuses("mergehistory-fail-timestamps-overlap", title)
         if len(moved) == len(history) and last.model != WIKITEXT:
             raise WikiRefuses("mergehistory-fail-no-redirect", title)

@@ -7,7 +7,8 @@ r"""The second stage: changes -> mutations. This module composes it; nothing els
 
 One wiki has one batch in work at a time: what is published of it follows the order of its answers. The budget says whose turn
 it is. A wiki that does not answer waits; one that stays broken is taken out of the way: its changes are set aside, and replayed
-when a probe succeeds. After a commit that failed, or of which nobody knows, everything starts over from what is committed.
+when a probe succeeds. While nothing that waits is worth a request, what nobody told of is looked for (:mod:`syncer.reconcile`).
+After a commit that failed, or of which nobody knows, everything starts over from what is committed.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import structlog
 
+from syncer import reconcile
 from syncer.budget import Budget, Pace
 from syncer.clock import now_iso
 from syncer.decide import Context
+from syncer.enrich import batch
 from syncer.enrich.catchup import catch_up, load_progress, open_set_asides
 from syncer.enrich.house import House
 from syncer.enrich.inwork import InWork
@@ -42,12 +45,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from syncer.config import Settings
-    from syncer.enrich.batch import Api
     from syncer.journal import Journal, Owner, Shard
     from syncer.store import Store
 
 T = TypeVar("T")
 log = structlog.get_logger()
+
+
+class Api(batch.Api, reconcile.Api, Protocol):
+    """What is asked of the wikis, for changes and to find what nobody told of."""
+
 
 KNOWN = "known"  # the store's note that its generation is committed
 
@@ -117,17 +124,22 @@ class Enrich:
         return sum(len(queue) for queue in self._session.queues.values()) if self._session else 0
 
     def status(self) -> dict[str, object]:
-        """What is queued and in flight, for whom; ``idle`` when there is nothing, and nothing more in the journal."""
+        """What is queued and in flight, for whom, and where gaps are being filled.
+
+        ``idle`` when there is nothing, and nothing more in the journal.
+        """
         session = self._session
         if session is None:
-            return {"idle": False, "queued": 0, "in_flight": 0, "wikis_waiting": {}, "wikis_out": []}
+            return {"idle": False, "queued": 0, "in_flight": 0, "wikis_waiting": {}, "wikis_out": [], "filling": {}}
         waiting = {queue.wiki_id: len(queue) for queue in session.queues.values() if len(queue)}
+        filling = session.house.reconcile.filling(self.wikis_out)
         return {
-            "idle": session.caught_up and not waiting,
+            "idle": session.caught_up and not waiting and not filling,
             "queued": self.queued(),
             "in_flight": sum(queue.in_work for queue in session.queues.values()),
             "wikis_waiting": waiting,
             "wikis_out": sorted(self.wikis_out),
+            "filling": filling,
         }
 
     async def _open(self) -> Session:
@@ -165,7 +177,10 @@ class Enrich:
             lambda: Settler(self._store, append, context, now_iso, told, progress, keys, generation, every, rewrites)
         )
         budget = Budget(self._pace, concurrency=self._settings.api.concurrency)
-        house = House(self._journal, settler, budget, outages, Sites(self._store, self.api, self._work), self._work)
+        sites = Sites(self._store, self.api, self._work)
+        lost = reconcile.Reconcile(self._settings, self._journal, self._store, self.api, append, self._work)
+        await lost.load(partitions)
+        house = House(self._journal, settler, budget, outages, sites, lost, self._work)
         return Session(self._settings.enrich, house, self.api, self._in_work)
 
     def _is_fresh(self) -> bool:

@@ -12,8 +12,7 @@ import structlog
 from syncer.enrich.catchup import changes_at, open_set_asides
 from syncer.enrich.outages import UNAVAILABLE
 from syncer.errors import Throttled, Unusable, WikiUnavailable
-from syncer.journal import POSITION_KEY, Topic, latest, partition_of
-from syncer.records import decode_resume
+from syncer.journal import Topic, partition_of
 from syncer.tasks import unless
 
 if TYPE_CHECKING:
@@ -25,10 +24,12 @@ if TYPE_CHECKING:
     from syncer.enrich.sites import Sites
     from syncer.journal import Journal
     from syncer.model import Change
+    from syncer.reconcile import Reconcile
 
 log = structlog.get_logger()
 
 FLUSH_EVERY = 1.0  # seconds; what was finished without a mutation may be done again after a crash, this bounds how much
+LEARN_EVERY = 5.0  # seconds between looks at how far the feed is, and what gaps it has
 RETAIN_EVERY = 600.0  # seconds
 
 
@@ -41,17 +42,21 @@ class House:
     budget: Budget
     outages: Outages
     sites: Sites
+    reconcile: Reconcile
     work: Callable[[Callable[[], Any]], Awaitable[Any]]
 
     async def keep(self, stop: asyncio.Event) -> None:
         """Commit what was finished without a mutation; look after broken wikis and the journal's size."""
         now = asyncio.get_running_loop().time
-        retain_at = now()
+        retain_at = learn_at = now()
         while not stop.is_set():
             await unless(stop, FLUSH_EVERY)
             await self.work(self.settler.flush)
             for wiki_id in self.outages.due(now()):
                 await self._probe(wiki_id)
+            if now() >= learn_at:
+                learn_at = now() + LEARN_EVERY
+                await self._learn()
             if now() >= retain_at:
                 retain_at = now() + RETAIN_EVERY
                 await self._retain()
@@ -86,7 +91,7 @@ class House:
             yield changes
 
     async def _retain(self) -> None:
-        """Keep the journal within its bounds, and learn what gaps the feed has."""
+        """Keep the journal within its bounds, and learn what stands set aside."""
         removed = await self.journal.retain(await self.work(self.settler.unfinished))
         if removed:
             log.info("the journal was cut to its retention", records=removed)
@@ -98,6 +103,8 @@ class House:
             entries = await open_set_asides(self.journal, partition)
             found = {key: entry.wiki_id for key, entry in entries.items()}
             await self.work(partial(self.settler.note_open, partition, found, known))
-        resume = (await latest(self.journal, Topic.POSITIONS, 0)).get(POSITION_KEY)
-        if resume:
-            self.settler.gaps = decode_resume(resume.value).gaps
+
+    async def _learn(self) -> None:
+        """Learn what gaps the feed has, and which wikis have filled them."""
+        await self.reconcile.learn()
+        self.settler.gaps, self.settler.filled = self.reconcile.gaps, self.reconcile.filled

@@ -18,7 +18,7 @@ from syncer.journal import Topic
 from syncer.tasks import together, unless
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from syncer.config import EnrichSettings
     from syncer.enrich.batch import Api
@@ -29,6 +29,10 @@ log = structlog.get_logger()
 
 READ_AT_ONCE = 500  # changes of a partition: half a MiB
 READ_EVERY = 1.0  # seconds between looks for new changes, where the journal says nothing
+ROOM = 500  # changes waiting, above which nothing is reconciled: what that finds would wait with them
+PATIENCE = 30.0  # seconds for which reconciling gives way to what is fresher; then it has one request
+GIVE_WAY = 0.25  # seconds between two looks whether it may go on
+AGAIN = 3600.0  # seconds until a wiki is reconciled again that may not be asked
 
 
 @dataclass(slots=True)
@@ -80,6 +84,7 @@ class Session:
                 queue = self.queues.get(change.wiki_id)
                 if queue is None:
                     queue = self.queues[change.wiki_id] = WikiQueue(change.wiki_id, change.domain)
+                    self.house.reconcile.met(change.wiki_id, change.domain)
                 queue.add(item)
                 self._tell(queue)
         if out:  # first of all: a probe counts on it
@@ -102,18 +107,54 @@ class Session:
                     task.result()
                 self.woken.clear()
                 due = self._fall_due(now())
-                wiki_id = budget.choose(now())
-                if wiki_id is None:
-                    wait = min(budget.wake_at(now()), due, now() + 1.0) - now()
-                    await unless(self.woken, max(wait, 0.001))
-                else:
+                if wiki_id := self._lent(now()):
+                    running.add(asyncio.create_task(self._reconcile(wiki_id)))
+                elif wiki_id := budget.choose(now()):
                     running.add(asyncio.create_task(self._handle(self.queues[wiki_id])))
-                    await asyncio.sleep(0)
+                else:
+                    wait = min(budget.wake_at(now()), due, self._lends_at(now()), now() + 1.0) - now()
+                    await unless(self.woken, max(wait, 0.001))
+                await asyncio.sleep(0)
             await asyncio.gather(*running)
         finally:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
+
+    def _old(self, now: float) -> Iterator[str]:
+        """The wikis to reconcile; none while there is more than enough to do."""
+        if not self.caught_up or sum(map(len, self.queues.values())) >= ROOM:
+            return iter(())
+        return (wiki_id for wiki_id in self.house.reconcile.ready(now) if wiki_id not in self.house.outages.out)
+
+    def _lent(self, now: float) -> str | None:
+        """A wiki to reconcile now, in flight from here on."""
+        budget, patient = self.house.budget, now < self.house.reconcile.stepped_at + PATIENCE
+        if budget.free_at(now) > now:
+            return None
+        return next((wiki_id for wiki_id in self._old(now) if budget.lend(wiki_id, now, patient=patient)), None)
+
+    def _lends_at(self, now: float) -> float:
+        """When to see again whether a wiki may be reconciled."""
+        return max(self.house.budget.free_at(now), now + GIVE_WAY) if any(self._old(now)) else float("inf")
+
+    async def _reconcile(self, wiki_id: str) -> None:
+        """One step; a wiki that does not answer is left in peace as it is for its changes."""
+        now, house = asyncio.get_running_loop().time, self.house
+        try:
+            await house.reconcile.step(wiki_id)
+            house.budget.answered(wiki_id)
+        except Throttled as error:
+            house.budget.throttled(wiki_id, now(), error.after or 0.0)
+        except WikiUnavailable as error:
+            house.budget.failed(wiki_id, now(), error.after)
+            house.outages.failed(wiki_id, error)
+        except Unusable as error:
+            house.budget.answered(wiki_id)
+            house.reconcile.put_off(wiki_id, now() + AGAIN)
+            log.warning("a wiki cannot be reconciled", wiki=wiki_id, reason=error.reason, detail=str(error))
+        finally:
+            self.woken.set()
 
     def _fall_due(self, now: float) -> float:
         """Queue again what was put off until now. Returns when the next such thing is due."""

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from syncer.model import Change, Mutation, Site
     from syncer.outcome import Answers, Outcome
     from syncer.progress import Progress
+    from syncer.reconciled import Gap
     from syncer.store import Store
 
 
@@ -88,7 +89,8 @@ class Settler:
     generation: int
     partitions: int
     rewrites: bool = False
-    gaps: tuple[tuple[str | None, str], ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    filled: Mapping[str, frozenset[Gap]] = field(default_factory=dict)
     recent: Recent = field(init=False)
     _closed: set[str] = field(default_factory=set)  # what was closed since the start: by hand, so not much
     _dirty: set[int] = field(default_factory=set)
@@ -311,12 +313,15 @@ class Settler:
                     Topic.WATERMARKS,
                     partition,
                     wiki_id,
-                    encode_watermark(wiki_id, complete_to, progress.open_set_asides[wiki_id], self.gaps),
+                    encode_watermark(wiki_id, complete_to, progress.open_set_asides[wiki_id], self._open_gaps(wiki_id)),
                     {"wiki": wiki_id},
                 )
                 for wiki_id in sorted(self._wikis[partition])
             ]
         return records
+
+    def _open_gaps(self, wiki_id: str) -> tuple[Gap, ...]:
+        return tuple(gap for gap in self.gaps if gap not in self.filled.get(wiki_id, ()))
 
     # -- counting ----------------------------------------------------------------------------------------------------
 

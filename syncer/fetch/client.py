@@ -14,6 +14,7 @@ from yarl import URL
 
 from syncer.errors import Forbidden, Refused, SyncerError, Throttled, Unusable, WikiUnavailable
 from syncer.fetch.address import address, user_agent
+from syncer.fetch.lists import Listing, Span, listing, params
 from syncer.fetch.pages import Gathered, site
 from syncer.fetch.skew import Skew
 from syncer.fetch.verdict import read
@@ -52,6 +53,7 @@ PAGES = COMMON | {
     "rvslots": "main",
     "rvprop": "ids|timestamp|content|contentmodel|sha1|slotsha1|size|flags|comment|user|userid|tags",
 }
+GLANCE = COMMON | {"prop": "revisions|info", "rvprop": "ids|sha1|user|comment"}
 SITE = COMMON | {"meta": "siteinfo", "siprop": "general|rightsinfo|namespaces|namespacealiases"}
 
 
@@ -106,24 +108,39 @@ class WikiApi:
         answer = (await self._gather(wiki_id, domain, "pageids", asked)).answer()
         return replace(answer, missing_page_ids=answer.missing_page_ids | (set(page_ids) - set(asked)))
 
+    async def glance(self, wiki_id: str, domain: str, *, titles: Sequence[str] = (), page_ids: Sequence[int] = ()) -> Answer:
+        """Ask for at most 50 pages, by title or by id, as they are now, but for their texts.
+
+        Of their current revisions the answer has nothing but the ids and what may be seen of them.
+        """
+        asked = [title for title in dict.fromkeys(titles) if _can_be_asked(title)]
+        key, values = ("titles", asked) if titles else ("pageids", _ids(page_ids))
+        return (await self._gather(wiki_id, domain, key, values, texts=False)).answer(asked)
+
+    async def listed(self, wiki_id: str, domain: str, name: str, span: Span, more: str | None) -> Listing:
+        """Ask for a page of a list, ``recentchanges`` or ``logevents``; ``more`` is what the page before gave for this one."""
+        url = address(self._api, self._wiki, wiki_id, domain)
+        document, _ = await self._part(wiki_id, url, COMMON | params(name, span, more), self._api.max_body)
+        return listing(wiki_id, name, document, more)
+
     async def site(self, wiki_id: str, domain: str) -> Site:
         """Ask the wiki about itself."""
         url = address(self._api, self._wiki, wiki_id, domain)
         document, _ = await self._part(wiki_id, url, SITE, self._api.max_body)
         return site(wiki_id, document)
 
-    async def _gather(self, wiki_id: str, domain: str, key: str, values: Sequence[int | str]) -> Gathered:
+    async def _gather(self, wiki_id: str, domain: str, key: str, values: Sequence[int | str], *, texts: bool = True) -> Gathered:
         """Ask for pages, part by part as long as the wiki says that there are more and ``api.max_body`` has room for them."""
         if len(values) > MOST_VALUES:
             raise ValueError(f"{len(values)} values at once: the API takes {MOST_VALUES}")
-        gathered = Gathered()
+        gathered = Gathered(texts=texts)
         if not values:
             return gathered
         url, room = address(self._api, self._wiki, wiki_id, domain), self._api.max_body
-        params = {**PAGES, key: "|".join(map(str, values))}
+        asked = {**(PAGES if texts else GLANCE), key: "|".join(map(str, values))}
         more: Mapping[str, str] = {}
         for _ in range(MOST_PARTS):
-            document, size = await self._part(wiki_id, url, {**params, **more}, room)
+            document, size = await self._part(wiki_id, url, {**asked, **more}, room)
             gathered.add(document.get("query"))
             room -= size
             before, more = more, _continue(document)

@@ -30,10 +30,11 @@ class Gathered:
     """The parts of one answer, put together by page and revision (PROTOCOL 23).
 
     A page listed without revisions has them in another part (PROTOCOL f). What a later part says counts: a revision bad there
-    was deleted in between.
+    was deleted in between. Without ``texts`` these were not asked for: what may be seen of a revision is all that is read of it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, texts: bool = True) -> None:
+        self._read = _revision if texts else _seen
         self._facts: dict[int, Json] = {}
         self._revisions: dict[int, dict[int, Revision]] = {}
         self._bad: set[int] = set()
@@ -48,12 +49,12 @@ class Gathered:
             return
         bad = query.get("badrevids")
         self._bad.update(int(key) for key in (bad if isinstance(bad, dict) else ()) if re.fullmatch(r"[0-9]{1,19}", key))
-        for entry in _objects(query.get("normalized")):
+        for entry in objects(query.get("normalized")):
             name, written = entry.get("from"), entry.get("to")
             if isinstance(name, str) and isinstance(written, str):
                 self._written[unquote(name) if entry.get("fromencoded") is True else name] = written
-        self._invalid.update(_titles(_objects(query.get("interwiki"))))
-        for entry in _objects(query.get("pages")):
+        self._invalid.update(_titles(objects(query.get("interwiki"))))
+        for entry in objects(query.get("pages")):
             self._page(entry)
 
     def answer(self, titles: Iterable[str] = ()) -> Answer:
@@ -75,16 +76,16 @@ class Gathered:
         if _truly(entry, "special") or _truly(entry, "invalid"):
             self._invalid.update(_titles([entry]))
         elif _truly(entry, "missing"):
-            if _is_number(page_id):
+            if is_number(page_id):
                 self._missing_page_ids.add(page_id)
-            elif isinstance(title, str) and _is_number(namespace):
+            elif isinstance(title, str) and is_number(namespace):
                 self._missing_titles[title] = namespace
-        elif _is_number(page_id) and page_id > 0:
+        elif is_number(page_id) and page_id > 0:
             facts: Json = {key: entry[key] for key in ("pageid", "title", "ns", "lastrevid") if key in entry}
             if "lastrevid" in entry:  # the part that has the page's info, where no flag is a statement
                 facts["redirect"] = _truly(entry, "redirect")
             self._facts.setdefault(page_id, {}).update(facts)
-            revisions = [read for entry in _objects(entry.get("revisions")) if (read := _revision(entry))]
+            revisions = [read for entry in objects(entry.get("revisions")) if (read := self._read(entry))]
             self._revisions.setdefault(page_id, {}).update((revision.rev_id, revision) for revision in revisions)
 
     def _canonical(self, title: str) -> str:
@@ -146,7 +147,7 @@ def _page(facts: Json, revisions: dict[int, Revision], bad: set[int]) -> Page | 
 def _revision(entry: Json) -> Revision | None:
     """A revision as far as it may be seen; with a fault if it cannot be read; None if it cannot even be told which it is."""
     rev_id = entry.get("revid")
-    if not _is_number(rev_id) or not 0 < rev_id <= MAX_ID:
+    if not is_number(rev_id) or not 0 < rev_id <= MAX_ID:
         return None
     shown = _shown(entry)
     try:
@@ -158,9 +159,20 @@ def _revision(entry: Json) -> Revision | None:
         )  # fmt: skip
 
 
+def _seen(entry: Json) -> Revision | None:
+    """A revision of which only what may be seen was asked for."""
+    rev_id = entry.get("revid")
+    if not is_number(rev_id) or not 0 < rev_id <= MAX_ID:
+        return None
+    return Revision(
+        rev_id=rev_id, rev_parent_id=0, timestamp="", size=0, content_model=UNKNOWN_MODEL, text=None, sha1=None,
+        visibility=_shown(entry),
+    )  # fmt: skip
+
+
 def _shown(entry: Json) -> Visibility:
     """What may be seen. The flags decide, never what was sent along (PROTOCOL e), and however little else can be read."""
-    places = [entry, *_objects([_main(entry)])]
+    places = [entry, *objects([_main(entry)])]
     return Visibility(
         text=not any(_truly(place, flag) for place in places for flag in ("texthidden", "sha1hidden")),
         user=not _truly(entry, "userhidden"),
@@ -209,7 +221,8 @@ def _truly(entry: Json, flag: str) -> bool:
     return flag in entry and entry[flag] is not False
 
 
-def _objects(value: object) -> list[Json]:
+def objects(value: object) -> list[Json]:
+    """The objects of a list; none where it is none."""
     return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
@@ -217,12 +230,13 @@ def _titles(entries: Iterable[Json]) -> list[str]:
     return [entry["title"] for entry in entries if isinstance(entry.get("title"), str)]
 
 
-def _is_number(value: object) -> TypeGuard[int]:
+def is_number(value: object) -> TypeGuard[int]:
+    """Whether that is a whole number."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _number(value: object, least: int = 0) -> int:
-    if not _is_number(value) or not least <= value <= MAX_ID:
+    if not is_number(value) or not least <= value <= MAX_ID:
         raise ValueError
     return value
 

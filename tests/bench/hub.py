@@ -34,6 +34,8 @@ from tests.shared import SHARED
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from syncer.fetch import Listing, Span
+
 GOAL = 1000  # changes a second
 COPIES = {"enwiki": 15, "zhwiki": 5}  # of 50 pairs each: 1,000 pages, 34 KB on the mean
 SITE = Site(Licence("https://example.org/licence", "a licence"), {}, "https://example.org/wiki/$1")
@@ -67,6 +69,14 @@ class Instant:
     async def titles(self, wiki_id: str, domain: str, titles: Sequence[str]) -> Answer:
         """Never asked."""
         raise AssertionError(wiki_id, domain, titles)
+
+    async def glance(self, wiki_id: str, domain: str, *, titles: Sequence[str] = (), page_ids: Sequence[int] = ()) -> Answer:
+        """Never asked."""
+        raise AssertionError(wiki_id, domain, titles, page_ids)
+
+    async def listed(self, wiki_id: str, domain: str, name: str, span: Span, more: str | None) -> Listing:
+        """Never asked."""
+        raise AssertionError(wiki_id, domain, name, span, more)
 
     async def page_ids(self, wiki_id: str, domain: str, page_ids: Sequence[int]) -> Answer:
         """Never asked."""

@@ -68,6 +68,39 @@ def test_one_request_a_wiki_and_so_many_in_all() -> None:
     assert budget.choose(NOW) not in {None, second}
 
 
+def test_what_can_wait_gives_way_to_what_waits_as_long_as_it_is_patient(budget: Budget, pace: Pace) -> None:
+    budget.queued("a", 50, NOW)
+    assert not budget.lend("b", NOW, patient=True)
+    assert budget.lend("b", NOW, patient=False)
+    assert budget.choose(NOW) is None  # one at a time
+    assert budget.free_at(NOW) == math.inf
+    budget.answered("b")
+    assert budget.choose(NOW) == "a"
+    assert not budget.lend("a", NOW, patient=False)
+    budget.answered("a")
+    budget.queued("a", 0, NOW)
+    pace.start(NOW)
+    assert not budget.lend("b", NOW, patient=True)  # too early
+    assert budget.free_at(NOW) == NOW + pace.gap
+    assert budget.lend("b", NOW + 1, patient=True)
+
+
+def test_what_lingers_for_company_is_in_nobodys_way(budget: Budget) -> None:
+    budget.queued("a", 1, NOW)
+    assert budget.lend("b", NOW, patient=True)
+
+
+def test_a_wiki_that_failed_is_tried_with_what_waits_for_it(budget: Budget) -> None:
+    assert budget.lend("bad", NOW, patient=True)
+    until = budget.failed("bad", NOW)
+    assert not budget.lend("bad", NOW, patient=False)
+    assert budget.lend("bad", until, patient=False)
+    until = budget.failed("bad", until)
+    budget.queued("bad", 1, NOW)
+    assert not budget.lend("bad", until, patient=False)
+    assert budget.choose(until) == "bad"
+
+
 def test_a_wiki_in_trouble_is_left_in_peace_longer_each_time_and_others_are_not(budget: Budget) -> None:
     budget.queued("bad", 100, 0.0)
     pauses = []

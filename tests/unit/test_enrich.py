@@ -475,7 +475,9 @@ def test_it_says_what_it_does(play: Play) -> None:
         told: list[str] = []
         store = Store(rig.folder / "other.db", 10**9)
         idle = Enrich(cast("Journal", rig.journal), store, rig.settings, rig.folder / "other")
-        assert idle.status() == {"idle": False, "queued": 0, "in_flight": 0, "wikis_waiting": {}, "wikis_out": []}
+        assert idle.status() == {
+            "idle": False, "queued": 0, "in_flight": 0, "wikis_waiting": {}, "wikis_out": [], "filling": {}
+        }  # fmt: skip
         store.close()
         await rig.start()
         await asyncio.sleep(1)

@@ -9,7 +9,7 @@ import pytest
 
 from syncer import ingest as module
 from syncer.config import FeedSettings, JournalSettings
-from syncer.errors import Refused
+from syncer.errors import Refused, ResumeLost
 from syncer.feed import Batch, Delivered, Scope
 from syncer.feed.event import AsideReason, SkipReason
 from syncer.feed.position import iso
@@ -233,6 +233,27 @@ async def test_a_position_older_than_the_feed_keeps_is_a_known_gap(
     first = T0 + module.SILENCE + lost
     await ingested(journal, batch(event(4, at=first + 9), event(3, at=first)))
     assert (await resume(journal)).gaps == ((iso(T0 + module.SILENCE), iso(first)),)
+
+
+async def test_a_gap_that_the_wikis_do_not_reach_back_over_is_the_end(
+    journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit 3, at every start, until somebody has done something about it; not for a hub that begins."""
+    month = 30 * 86_400_000
+    monkeypatch.setattr(module, "_now", lambda: T0 + month + 1_000)
+    settings = FeedSettings(streams=("recentchange",), since=iso(T0 - month))
+    feed = Script(batch(event(1)), settings=settings)
+    async with running(journal, feed, settings=settings):
+        await asyncio.wait_for(feed.exhausted.wait(), PATIENCE)
+    assert (await resume(journal)).gaps == ((iso(T0 - month), iso(T0 + 1)),)
+    for _ in range(2):
+        with pytest.raises(ResumeLost, match="30 days") as lost:
+            await ingested(journal, batch(event(2, at=T0 + month)))
+        assert "start anew" in str(lost.value.hint)
+    assert (await resume(journal)).position.timestamps[EQIAD] == T0 + 1
+    monkeypatch.setattr(module, "_now", lambda: T0 + month)
+    await ingested(journal, batch(event(2, at=T0 + month)))
+    assert (await resume(journal)).gaps[-1] == (iso(T0 + 1), iso(T0 + month))
 
 
 # -- status ----------------------------------------------------------------------------------------------------------------

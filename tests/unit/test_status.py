@@ -13,6 +13,7 @@ from syncer.config import JournalSettings
 from syncer.journal import POSITION_KEY, Journal, Record, Topic, change_record, open_journal
 from syncer.model import Cause, Change, Position, Source
 from syncer.progress import PROGRESS_KEY, Counts, Progress
+from syncer.reconciled import Reconciled, reconciled_key
 from syncer.records import MARK_KEY, Resume, SetAside, encode_mark, encode_resume, encode_set_aside
 from syncer.status import read_status, set_asides
 
@@ -76,6 +77,7 @@ async def test_a_new_journal_is_balanced_and_has_nothing_to_tell(journal: Journa
         "outcomes": {"published": 0, "merged": 0, "skipped": {}, "set_aside": {}}, "balanced": True, "mutations": {},
         "upstream_hash_wrong": 0, "open_set_asides": {},
         "feed": {"skipped": {}, "set_aside": {}, "gaps": [], "newest_event": None},
+        "reconcile": {"wikis": 0, "found": {}, "asked": {}, "filled": {}},
     }  # fmt: skip
 
 
@@ -219,6 +221,18 @@ async def test_known_gaps_are_told(journal: Journal) -> None:
     resume = Resume(Position(), {}, {}, {}, ((None, "2026-11-02T09:00:00Z"),))
     await journal.append(Record(Topic.POSITIONS, 0, POSITION_KEY, encode_resume(resume)))
     assert (await read_status(journal))["feed"]["gaps"] == [(None, "2026-11-02T09:00:00Z")]
+
+
+async def test_what_is_reconciled_is_told(journal: Journal) -> None:
+    gap = ("2026-11-12T09:00:00Z", "2026-11-20T09:00:00Z")
+    resume = Resume(Position(), {}, {}, {}, ((None, "2026-11-02T09:00:00Z"), gap))
+    await journal.append(Record(Topic.POSITIONS, 0, POSITION_KEY, encode_resume(resume)))
+    for partition, filled in enumerate(((gap,), (), (gap,))):
+        each = Reconciled(f"wiki{partition}", "a.example", gap[1], filled, found=Counter(gap=3), asked=Counter(gap=2, window=1))
+        await journal.append(Record(Topic.PROGRESS, partition, reconciled_key(each.wiki_id), each.encode()))
+    assert (await read_status(journal))["reconcile"] == {
+        "wikis": 3, "found": {"gap": 9}, "asked": {"gap": 6, "window": 3}, "filled": {f"{gap[0]} to {gap[1]}": 2}
+    }  # fmt: skip
 
 
 # -- what stands set aside -----------------------------------------------------------------------------------------------

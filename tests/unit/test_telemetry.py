@@ -20,7 +20,7 @@ METRICS: dict[str, MetricWrapperBase] = {
     name: metric for name, metric in vars(telemetry).items() if isinstance(metric, Counter | Gauge | Histogram)
 }
 # A label may have so many values and no more: never one for each wiki, page or address.
-LABELS = {"outcome", "reason", "result", "kind"}
+LABELS = {"outcome", "reason", "result", "kind", "by"}
 
 SAYS = """
 import structlog

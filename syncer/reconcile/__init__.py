@@ -1,0 +1,276 @@
+r"""What upstream never said, found by asking: gaps in the feed, and whatever was lost from one hour to the next.
+
+    known gaps ──────┐               recent changes, log        ┌─► changes      what differs, to be read again    \  one
+    every interval ──┴─► job ──ask──► of a span of time ───────►│                                                  } trans-
+                          ▲          compared with the store    └─► progress     how far the wiki is reconciled    /  action
+                          └─────────── page by page ───────────────────┘
+
+It works inside enrich, which owns the wikis (law 10): one request at a time, when nothing fresher is worth one. A step is one
+request; what it found is committed with how far it got, so that a process that dies goes on there, without a gap or a double.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+import structlog
+
+from syncer.clock import now_iso
+from syncer.feed import Scope
+from syncer.fetch import MOST_VALUES, Span
+from syncer.journal import POSITION_KEY, Record, Topic, change_record, latest, partition_of
+from syncer.reconcile.compare import Compare
+from syncer.reconciled import REACHES_BACK, Gap, Job, Reconciled, reconciled_key
+from syncer.records import decode_resume
+from syncer.telemetry import RECONCILE_FOUND, RECONCILE_REQUESTS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+
+    from syncer.config import Settings
+    from syncer.fetch import Listing
+    from syncer.journal import Journal
+    from syncer.model import Answer, Change
+    from syncer.store import Store
+
+log = structlog.get_logger()
+
+SETTLED = 120.0  # seconds: what is younger may still be on its way here, and both ends of a span overlap by as much
+TAIL = 16  # records at the end of positions: one of them is the newest
+TELL_EVERY = 20  # pages of a list between two lines in the log
+
+
+class Api(Protocol):
+    """What is asked of the wikis; see :class:`syncer.fetch.WikiApi`."""
+
+    @property
+    def ahead(self) -> float:
+        """Seconds by which this machine's clock is ahead of the wikis'."""
+
+    async def glance(self, wiki_id: str, domain: str, *, titles: Sequence[str] = (), page_ids: Sequence[int] = ()) -> Answer:
+        """Ask for pages as they are now, but for their texts."""
+
+    async def listed(self, wiki_id: str, domain: str, name: str, span: Span, more: str | None) -> Listing:
+        """Ask for a page of a list."""
+
+
+@dataclass(slots=True)
+class _Page:
+    """A page of a list on its way: what was found on it, what has to be looked at yet, and the job that follows."""
+
+    job: Job
+    following: Job | None
+    changes: list[Change]
+    titles: list[str]
+    asked: int = 1
+
+
+@dataclass(slots=True)
+class Reconcile:
+    """``append`` commits records; it and everything else with the store is done by ``work``, in the store's thread.
+
+    ``learn`` from time to time, ``step`` for one of ``ready``; a step raises the errors of Retry, and Unusable.
+    """
+
+    settings: Settings
+    journal: Journal
+    store: Store
+    api: Api
+    append: Callable[[Sequence[Record]], object]
+    work: Callable[[Callable[[], Any]], Awaitable[Any]]
+    gaps: tuple[Gap, ...] = ()
+    stepped_at: float = 0.0  # of the loop's clock
+    _scope: Scope = field(init=False)
+    _namespaces: frozenset[object] = field(init=False)
+    _wikis: dict[str, Reconciled] = field(default_factory=dict)
+    _met: dict[str, str] = field(default_factory=dict)
+    _pages: dict[str, _Page] = field(default_factory=dict)
+    _not_before: dict[str, float] = field(default_factory=dict)
+    _last: dict[str, float] = field(default_factory=dict)
+    _reached: float | None = None  # how far ingest is, in seconds since the epoch
+    _told: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        """Take what is wanted from the settings."""
+        self._scope, self._namespaces = Scope(self.settings.wiki), frozenset(self.settings.wiki.namespaces)
+
+    async def load(self, partitions: Iterable[int]) -> None:
+        """Read how far the wikis of these partitions are."""
+        for partition in partitions:
+            for key, stored in (await latest(self.journal, Topic.PROGRESS, partition)).items():
+                if key.startswith(reconciled_key("")):
+                    each = Reconciled.decode(stored.value)
+                    self._wikis[each.wiki_id] = each
+        for wiki_id, domain in (await self.work(self.store.wikis)).items():
+            self.met(wiki_id, domain)
+        await self.learn()
+
+    def met(self, wiki_id: str, domain: str) -> None:
+        """There is such a wiki."""
+        if wiki_id not in self._wikis:
+            self._met[wiki_id] = domain
+
+    async def learn(self) -> None:
+        """Learn what gaps the feed has and how far it is; note the wikis that are new."""
+        if value := await self._position():
+            resume = decode_resume(value)
+            self.gaps = resume.gaps
+            self._reached = max(resume.position.timestamps.values(), default=0) / 1000 or None
+        met, self._met = self._met, {}
+        new = [Reconciled(wiki_id, domain, self._begin()) for wiki_id, domain in met.items() if self._wanted(wiki_id, domain)]
+        if new:
+            await self.work(partial(self.append, [self._record(each) for each in new]))
+            self._wikis.update((each.wiki_id, each) for each in new)
+
+    async def _position(self) -> bytes | None:
+        """Ingest's own record: one of the last, as it is the only one there is."""
+        start, end = await self.journal.bounds(Topic.POSITIONS, 0)
+        records = await self.journal.read(Topic.POSITIONS, 0, max(start, end - TAIL))
+        stored = records[-1] if records else (await latest(self.journal, Topic.POSITIONS, 0)).get(POSITION_KEY)
+        return stored.value if stored else None
+
+    def _wanted(self, wiki_id: str, domain: str) -> bool:
+        return self._scope.wanted(domain, wiki_id) and self._scope.allowed(domain)
+
+    def _begin(self) -> str:
+        """From when on a wiki is reconciled that was not known: not from before there was a hub, nor from long ago."""
+        upto = self._upto()
+        begun = max((_seconds(end) for start, end in self.gaps if start is None), default=upto)
+        return _iso(min(upto, max(begun, upto - self.settings.reconcile.interval)))
+
+    def _upto(self) -> float:
+        """Until when everything has arrived that will arrive, in seconds since the epoch."""
+        return min(self._reached or time.time(), time.time() - self.api.ahead) - SETTLED
+
+    # -- what is to be done --------------------------------------------------------------------------------------------
+
+    @property
+    def filled(self) -> Mapping[str, frozenset[Gap]]:
+        """The known gaps that are closed, by wiki."""
+        return {wiki_id: frozenset(each.filled) for wiki_id, each in self._wikis.items() if each.filled}
+
+    def filling(self, out: frozenset[str]) -> dict[str, str]:
+        """The wikis of which a gap is being filled, or has to be, and where that is; not those out of the way."""
+        return {
+            wiki_id: f"{each.job.listed} {each.job.more or each.job.start}" if each.job else "waits"
+            for wiki_id, each in self._wikis.items()
+            if wiki_id not in out and (self._open_gap(each) or (each.job and each.job.gap))
+        }
+
+    def ready(self, now: float) -> Iterator[str]:
+        """The wikis that there is something to ask of: gaps first, then whoever was asked longest ago."""
+        waiting = [
+            (not (each.job and each.job.gap) and not self._open_gap(each), self._last.get(wiki_id, 0.0), wiki_id)
+            for wiki_id, each in self._wikis.items()
+            if self._not_before.get(wiki_id, 0.0) <= now and self._next_job(each)
+        ]
+        return (wiki_id for *_, wiki_id in sorted(waiting))
+
+    def put_off(self, wiki_id: str, until: float) -> None:
+        """Leave a wiki in peace until then, of the loop's clock."""
+        self._not_before[wiki_id] = until
+
+    def _next_job(self, each: Reconciled) -> Job | None:
+        if each.job or not self._wanted(each.wiki_id, each.domain):
+            return each.job
+        if gap := self._open_gap(each):
+            start = min(_seconds(gap[0] or gap[1]), _seconds(each.window_to))
+            return Job("gap", _iso(start - SETTLED), _iso(_seconds(gap[1]) + SETTLED), gap=gap)
+        upto, since = self._upto(), _seconds(each.window_to)
+        if upto - since < self.settings.reconcile.interval:
+            return None
+        return Job("window", _iso(since - SETTLED), _iso(upto))
+
+    def _open_gap(self, each: Reconciled) -> Gap | None:
+        """A gap that can be filled, and was not: recent changes do not go back for ever."""
+        oldest = time.time() - REACHES_BACK
+        return next((gap for gap in self.gaps if gap not in each.filled and gap[0] and _seconds(gap[0]) >= oldest), None)
+
+    # -- doing it ------------------------------------------------------------------------------------------------------
+
+    async def step(self, wiki_id: str) -> None:
+        """Ask a wiki one thing."""
+        self._last[wiki_id] = self.stepped_at = asyncio.get_running_loop().time()
+        each, page = self._wikis[wiki_id], self._pages.pop(wiki_id, None)
+        if page is None:
+            if job := self._next_job(each):
+                page = await self._list(each, job)
+        else:
+            await self._look(each, page)
+        if page and page.titles:
+            self._pages[wiki_id] = page
+        elif page:
+            await self._commit(each, page)
+
+    async def _list(self, each: Reconciled, job: Job) -> _Page:
+        """Read a page of a list."""
+        if job.gap and not each.job:
+            log.info("filling a gap", wiki=each.wiki_id, start=job.start, end=job.end)
+        RECONCILE_REQUESTS.labels(job.by).inc()
+        listing = await self.api.listed(each.wiki_id, each.domain, job.listed, Span(job.start, job.end), job.more)
+        following = job._replace(more=listing.more) if listing.more else None
+        if job.listed == "recentchanges":
+            following = following or job._replace(listed="logevents", more=None)
+        changes, titles = await self.work(partial(self._compare(each).happened, listing.rows))
+        return _Page(job, following, changes, titles)
+
+    async def _look(self, each: Reconciled, page: _Page) -> None:
+        """Look at some of the pages that the log names."""
+        asked = page.titles[:MOST_VALUES]
+        RECONCILE_REQUESTS.labels(page.job.by).inc()
+        answer = await self.api.glance(each.wiki_id, each.domain, titles=asked)
+        page.changes += await self.work(partial(self._compare(each).titles, answer))
+        page.asked += 1
+        del page.titles[:MOST_VALUES]
+
+    def _compare(self, each: Reconciled) -> Compare:
+        return Compare(self.store, each.wiki_id, each.domain, self._in_scope, now_iso())
+
+    def _in_scope(self, namespace: int) -> bool:
+        return "*" in self._namespaces or namespace in self._namespaces
+
+    async def _commit(self, before: Reconciled, page: _Page) -> None:
+        """Append what was found, with how far that is."""
+        by, gap = page.job.by, page.job.gap
+        done = replace(before, job=page.following, found=before.found.copy(), asked=before.asked.copy())
+        done.found[by] += len(page.changes)
+        done.asked[by] += page.asked
+        if page.following is None:
+            done.window_to = max(before.window_to, gap[1] if gap else page.job.end)
+            done.filled = tuple(known for known in self.gaps if known in before.filled or known == gap)
+        changes = [change_record(change, self.journal.partitions) for change in page.changes]
+        await self.work(partial(self.append, [*changes, self._record(done)]))
+        self._wikis[done.wiki_id] = done
+        RECONCILE_FOUND.labels(by).inc(len(page.changes))
+        self._tell(done, page)
+
+    def _record(self, each: Reconciled) -> Record:
+        partition = partition_of(each.wiki_id, self.journal.partitions)
+        return Record(Topic.PROGRESS, partition, reconciled_key(each.wiki_id), each.encode(), {"wiki": each.wiki_id})
+
+    def _tell(self, each: Reconciled, page: _Page) -> None:
+        job = page.job
+        self._told[each.wiki_id] += 1
+        if page.following is None:
+            del self._told[each.wiki_id]
+        if job.gap and page.following is None:
+            log.info("a gap is filled", wiki=each.wiki_id, start=job.gap[0], end=job.gap[1], found=each.found["gap"])
+        elif job.gap and self._told[each.wiki_id] % TELL_EVERY == 0:
+            log.info("filling a gap", wiki=each.wiki_id, at=job.more, of=job.listed, found=each.found["gap"])
+        elif page.changes:
+            log.warning("upstream had not told of everything", wiki=each.wiki_id, found=len(page.changes), by=job.by)
+
+
+def _iso(seconds: float) -> str:
+    """A time in whole seconds, which is what wikis count in."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _seconds(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp()

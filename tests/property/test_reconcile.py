@@ -1,0 +1,159 @@
+"""What upstream never said is found: a mirror ends equal to the wikis although the feed lost days, or an event here and there."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from syncer.config import ReconcileSettings, WikiSettings
+from syncer.demo.actions import Workload
+from syncer.demo.events import STREAMS
+from syncer.demo.farm import Farm
+from syncer.demo.sites import SITES
+from syncer.journal import Topic, latest
+from syncer.model import Cause
+from syncer.reconciled import Reconciled
+from tests.inprocess import ANYTHING, Rig, Trouble
+from tests.property.test_hub import TOLD, by_key, live
+from tests.property.test_hub import Scenario as Pace
+from tests.virtual import run
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import pytest
+
+    from tests.virtual import Clock
+
+DAY = 86_400.0
+EVERYTHING = Trouble(lag=4.5, mishaps=ANYTHING, crash=0.05, max_result=30_000)
+
+
+async def unheard(rig: Rig, work: Workload, actions: int, seconds: float) -> float:
+    """So much is done while nobody listens, and the hub is down. Returns since when."""
+    await rig.drain()
+    await rig.stop()
+    since = rig.clock.time()
+    for _ in range(actions):
+        await asyncio.sleep(seconds / actions)
+        work.step()
+    await rig.miss(since)
+    await rig.start()
+    return since
+
+
+async def equal(rig: Rig) -> None:
+    """The mirror is what the wikis are, for every page that something happened to; and the laws hold."""
+    rig.trouble = Trouble()
+    await rig.drain()
+    await rig.replay()
+    await rig.drain()
+    mine = by_key(await rig.mirrored())
+    wanted = rig.settings.wiki.namespaces
+    touched, true = (
+        {key: page for key, page in by_key(pages).items() if "*" in wanted or page["namespace"] in wanted}
+        for pages in (rig.farm.export(touched=True), rig.farm.export())
+    )
+    assert mine == touched | {key: page for key, page in true.items() if key in mine}
+    assert not await rig.violations()
+
+
+async def states(rig: Rig) -> dict[str, Reconciled]:
+    found: dict[str, Reconciled] = {}
+    for partition in range(rig.journal.partitions):
+        for key, stored in (await latest(rig.journal, Topic.PROGRESS, partition)).items():
+            if key.startswith("reconciled:"):
+                each = Reconciled.decode(stored.value)
+                found[each.wiki_id] = each
+    return found
+
+
+async def watermarks(rig: Rig) -> Mapping[str, Any]:
+    """The gaps that stand in every wiki's watermark, after the next mark."""
+    await rig.mark()
+    await rig.drain()
+    return {record["key"]: record["value"]["gaps"] for record in await rig.records(Topic.WATERMARKS)}
+
+
+def test_days_that_the_feed_has_lost_are_made_up_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """Whatever goes wrong meanwhile, processes that die included; the gap is closed, once."""
+
+    async def main(clock: Clock, seed: int) -> None:
+        farm = Farm(SITES[:2], pages=30, seed=seed, clock=clock.time)
+        rig = Rig(farm, clock, tmp_path / str(seed), seed=seed, trouble=EVERYTHING)
+        rig.folder.mkdir()
+        await rig.open()
+        work = Workload(farm, seed=seed, weights=TOLD)
+        async with rig.running():
+            await live(rig, work, Pace(), 60)
+            since = await unheard(rig, work, 150, 10 * DAY)
+            await live(rig, work, Pace(), 20)
+            await equal(rig)
+            gap = rig.gaps[0]
+            first = await states(rig)
+            assert {wiki_id: (each.filled, each.job) for wiki_id, each in first.items()} == dict.fromkeys(first, ((gap,), None))
+            assert all(each.window_to >= str(gap[1])[:19] for each in first.values())
+            assert set(await watermarks(rig)) == set(farm.wikis)
+            assert set(map(str, (await watermarks(rig)).values())) == {"[]"}
+            found = [record for record in await rig.records(Topic.CHANGES) if record["headers"].get("cause") == Cause.RECONCILE]
+            assert len(found) == sum(each.found["gap"] for each in first.values()) > 20
+            assert len(found) < 150  # a page that changed often is read once
+            await rig.stop()
+            await rig.start()
+            await rig.drain()
+            assert {wiki_id: each.asked["gap"] for wiki_id, each in (await states(rig)).items()} == {
+                wiki_id: each.asked["gap"] for wiki_id, each in first.items()
+            }
+            assert since < clock.time() - 10 * DAY
+        await rig.journal.close()
+
+    for seed in range(1, 31) if request.config.getoption("torture") else range(1, 3):
+        run(monkeypatch, lambda clock, seed=seed: main(clock, seed))  # type: ignore[misc]
+
+
+def test_what_the_feed_loses_is_found_within_the_hour(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """A third of all events never come. The pages they were about, articles or all, are right after the next window."""
+
+    async def main(clock: Clock, seed: int) -> None:
+        farm = Farm(SITES[:2], pages=30, seed=seed, clock=clock.time)
+        scope = WikiSettings(namespaces=(0,) if seed % 2 else ("*",))
+        trouble = Trouble(lag=4.5, mishaps=ANYTHING, crash=0.02)
+        lost = {"streams": STREAMS[:1], "reconcile": ReconcileSettings(interval=3600.0)}
+        rig = Rig(
+            farm,
+            clock,
+            tmp_path / str(seed),
+            seed=seed,
+            trouble=trouble,
+            wiki=scope,
+            **lost,  # type: ignore[arg-type]
+        )
+        rig.folder.mkdir()
+        await rig.open()
+        work = Workload(farm, seed=seed, weights=TOLD)
+        async with rig.running():
+            await live(rig, work, Pace(), 20)  # so that both wikis have been heard of
+            farm.faults = replace(farm.faults, lose=0.3)
+            await live(rig, work, Pace(rate=0.2), 200)
+            farm.faults = replace(farm.faults, lose=0.0)
+            await rig.drain()
+            before = by_key(await rig.mirrored())
+            await asyncio.sleep(3600.0 + 240.0)
+            await rig.journal.commit([rig.noted()])
+            await asyncio.sleep(60.0)
+            await equal(rig)
+            after = by_key(await rig.mirrored())
+            wrong = {key for key, page in after.items() if before.get(key) != page} | (before.keys() - after.keys())
+            found = sum(each.found["window"] for each in (await states(rig)).values())
+            assert len(wrong) > 10
+            assert found < 2 * len(wrong)
+        await rig.journal.close()
+
+    for seed in range(1, 31) if request.config.getoption("torture") else range(1, 3):
+        run(monkeypatch, lambda clock, seed=seed: main(clock, seed))  # type: ignore[misc]
