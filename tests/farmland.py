@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from syncer.demo.api import Asked
 
 PATIENCE = 60.0  # seconds for what takes a few
+BUDGET = 600  # requests a minute
+PER_TEN_SECONDS = BUDGET // 6
+LATE = 1.0  # seconds: who is asked hears of it later than it was sent, by a little or, on a busy machine, more
 IDLE = "2"  # seconds without anything new until everything has arrived
 
 
@@ -69,6 +72,7 @@ class Hub(Syncer):
             "CONTACT": f"{name}@example.org",
             "FEED__REWIND": "2",
             "API__YOUNG": "1.5",
+            "API__REQUESTS_PER_MINUTE": str(BUDGET),
             "WIKI__DOMAINS": domains,
             "WIKI__INCLUDE": '["*"]',
             "MIRROR__HEAL": "off",
@@ -104,8 +108,11 @@ def arrive(hub: Hub) -> None:
     hub.finish("mirror", "follow", "--until-idle", "1")
 
 
-def verify(land: Farmland, hub: Hub) -> None:
-    """The laws, when all has arrived: 2 to 4 by the records and the counts, 5 by the mirror, 6 by the records."""
+def verify(land: Farmland, hub: Hub, *others: Hub) -> None:
+    """The laws, when all has arrived: 2 to 4 by the records and the counts, 5 by the mirror, 6 by the records, 8 by the farm.
+
+    ``others`` worked on the same journal, and had the same budget.
+    """
     published = checker.Checker()
     published.read(checker.parse(hub.ask("journal", "read", "mutations", "--json")))
     assert published.finish() == []
@@ -117,5 +124,8 @@ def verify(land: Farmland, hub: Hub) -> None:
     assert checker.check_counts(status) == []
     assert status["queued"] == 0
     assert status["outcomes"]["set_aside"] == {}
+    starts = sorted(each.at for one in (hub, *others) for each in land.requests(one.contact))
+    for first, last in zip(starts, starts[PER_TEN_SECONDS:], strict=False):
+        assert last - first > 10.0 - LATE, "law 8"
     for never in ("Traceback", "never retrieved", "was destroyed but it is pending"):
         assert never not in hub.log

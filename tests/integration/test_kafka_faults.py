@@ -253,7 +253,7 @@ def test_hub_standby_and_mirror_killed_at_random_moments(
         hub.stop(process)
     assert land.requests()
     arrive(first)
-    verify(land, first)
+    verify(land, first, second)
 
 
 def test_killed_at_every_named_step(
