@@ -15,12 +15,10 @@ import struct
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Self
+from pathlib import Path
+from typing import Self
 
 from deploy.kafka.java import POM, Unavailable, java
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 HOST = "127.0.0.1"
 START_TIMEOUT = 90.0  # seconds; 3 to 6 where nothing else runs
@@ -82,8 +80,10 @@ class Node:
         self._gone()
 
     def freeze(self) -> None:
-        """Suspend it: connections stay open and nothing is answered, until :meth:`thaw`."""
+        """Suspend it: connections stay open and nothing is answered, until :meth:`thaw`. Returns when every thread stands."""
         self.signal(signal.SIGSTOP)
+        while (pid := self.pid) is not None and not all(map(_stands, Path(f"/proc/{pid}/task").iterdir())):
+            time.sleep(0.001)
 
     def thaw(self) -> None:
         """Let it go on."""
@@ -124,6 +124,14 @@ class Node:
             time.sleep(0.02)
         if self._process is not None:
             self._process.wait()
+        return True
+
+
+def _stands(thread: Path) -> bool:
+    """Whether a thread is suspended."""
+    try:
+        return (thread / "stat").read_text().rsplit(")", 1)[1].split()[0] == "T"
+    except FileNotFoundError:
         return True
 
 
