@@ -140,10 +140,13 @@ class Budget:
     def lend(self, wiki: str, now: float, *, patient: bool) -> bool:
         """Whether a wiki may be asked something beside what waits, now; if so it is in flight from here on.
 
-        If ``patient``, only while nothing that waits is worth a request. One that failed is tried with what waits for it.
+        If ``patient``, only while nothing that waits is worth a request. A wiki that failed, and an API that asked all of us to
+        wait, are tried with what waits for them.
         """
         trouble = self._trouble.get(wiki)
-        if self.free_at(now) > now or wiki in self._in_flight or (trouble and (trouble.until > now or wiki in self._waiting)):
+        if self.free_at(now) > now or wiki in self._in_flight or (self._throttled and self._waiting):
+            return False
+        if trouble and (trouble.until > now or wiki in self._waiting):
             return False
         if patient and any(self._ready_at(other) <= now for other in self._waiting):
             return False

@@ -162,6 +162,8 @@ class ReconcileSettings(Section):
     """How what upstream never said is looked for."""
 
     interval: float = Field(default=HOUR, ge=60, le=DAY)  # seconds; the last so long is compared with what the wikis keep of it
+    sample: int = Field(default=50, ge=0, le=50)  # pages of a wiki asked again every interval: one request
+    sweep_per_hour: float = Field(default=120.0, ge=0, le=1_000_000)  # requests: 1.1 % of 180 a minute; x 50 = 6,000 pages
 
 
 def _with_port(value: str) -> str:

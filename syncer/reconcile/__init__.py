@@ -2,8 +2,9 @@ r"""What upstream never said, found by asking: gaps in the feed, and whatever wa
 
     known gaps ──────┐               recent changes, log        ┌─► changes      what differs, to be read again    \  one
     every interval ──┴─► job ──ask──► of a span of time ───────►│                                                  } trans-
-                          ▲          compared with the store    └─► progress     how far the wiki is reconciled    /  action
-                          └─────────── page by page ───────────────────┘
+                          ▲                                     ├─► progress     how far the wiki is reconciled    /  action
+                          └─────────── page by page ────────────┤
+    known pages, in turn and at random ──ask──► as they are ───►┘   both compared with the store
 
 It works inside enrich, which owns the wikis (law 10): one request at a time, when nothing fresher is worth one. A step is one
 request; what it found is committed with how far it got, so that a process that dies goes on there, without a gap or a double.
@@ -26,6 +27,7 @@ from syncer.feed import Scope
 from syncer.fetch import MOST_VALUES, Span
 from syncer.journal import POSITION_KEY, Record, Topic, change_record, latest, partition_of
 from syncer.reconcile.compare import Compare
+from syncer.reconcile.rounds import Rounds
 from syncer.reconciled import REACHES_BACK, Gap, Job, Reconciled, reconciled_key
 from syncer.records import decode_resume
 from syncer.telemetry import RECONCILE_FOUND, RECONCILE_REQUESTS
@@ -86,6 +88,7 @@ class Reconcile:
     work: Callable[[Callable[[], Any]], Awaitable[Any]]
     gaps: tuple[Gap, ...] = ()
     stepped_at: float = 0.0  # of the loop's clock
+    rounds: Rounds = field(init=False)
     _scope: Scope = field(init=False)
     _namespaces: frozenset[object] = field(init=False)
     _wikis: dict[str, Reconciled] = field(default_factory=dict)
@@ -98,6 +101,7 @@ class Reconcile:
 
     def __post_init__(self) -> None:
         """Take what is wanted from the settings."""
+        self.rounds = Rounds(self.settings.reconcile, self.store.seen)
         self._scope, self._namespaces = Scope(self.settings.wiki), frozenset(self.settings.wiki.namespaces)
 
     async def load(self, partitions: Iterable[int]) -> None:
@@ -117,7 +121,7 @@ class Reconcile:
             self._met[wiki_id] = domain
 
     async def learn(self) -> None:
-        """Learn what gaps the feed has and how far it is; note the wikis that are new."""
+        """Learn what gaps the feed has and how far it is; note the wikis that are new; plan what to look at."""
         if value := await self._position():
             resume = decode_resume(value)
             self.gaps = resume.gaps
@@ -127,6 +131,8 @@ class Reconcile:
         if new:
             await self.work(partial(self.append, [self._record(each) for each in new]))
             self._wikis.update((each.wiki_id, each) for each in new)
+        wanted = [wiki_id for wiki_id, each in self._wikis.items() if self._wanted(wiki_id, each.domain)]
+        await self.work(partial(self.rounds.plan, wanted, time.time()))
 
     async def _position(self) -> bytes | None:
         """Ingest's own record: one of the last, as it is the only one there is."""
@@ -164,11 +170,11 @@ class Reconcile:
         }
 
     def ready(self, now: float) -> Iterator[str]:
-        """The wikis that there is something to ask of: gaps first, then whoever was asked longest ago."""
+        """The wikis that there is something to ask of: gaps first, then windows, then whoever was asked longest ago."""
         waiting = [
-            (not (each.job and each.job.gap) and not self._open_gap(each), self._last.get(wiki_id, 0.0), wiki_id)
+            (job is None, job is not None and job.gap is None, self._last.get(wiki_id, 0.0), wiki_id)
             for wiki_id, each in self._wikis.items()
-            if self._not_before.get(wiki_id, 0.0) <= now and self._next_job(each)
+            if self._not_before.get(wiki_id, 0.0) <= now and ((job := self._next_job(each)) or self.rounds.due(wiki_id))
         ]
         return (wiki_id for *_, wiki_id in sorted(waiting))
 
@@ -198,11 +204,12 @@ class Reconcile:
         """Ask a wiki one thing."""
         self._last[wiki_id] = self.stepped_at = asyncio.get_running_loop().time()
         each, page = self._wikis[wiki_id], self._pages.pop(wiki_id, None)
-        if page is None:
-            if job := self._next_job(each):
-                page = await self._list(each, job)
-        else:
+        if page is not None:
             await self._look(each, page)
+        elif job := self._next_job(each):
+            page = await self._list(each, job)
+        elif by := self.rounds.due(wiki_id):
+            await self._go_round(each, by)
         if page and page.titles:
             self._pages[wiki_id] = page
         elif page:
@@ -229,42 +236,55 @@ class Reconcile:
         page.asked += 1
         del page.titles[:MOST_VALUES]
 
+    async def _go_round(self, each: Reconciled, by: str) -> None:
+        """Look at some pages of which nobody says that anything happened to them."""
+        page_ids = await self.work(partial(self.rounds.pages, by, each.wiki_id, time.time()))
+        if page_ids:
+            RECONCILE_REQUESTS.labels(by).inc()
+            answer = await self.api.glance(each.wiki_id, each.domain, page_ids=page_ids)
+            await self._append(each, by, await self.work(partial(self._compare(each).pages, answer)), asked=1)
+        await self.work(partial(self.rounds.done, by, each.wiki_id, page_ids, time.time()))
+
     def _compare(self, each: Reconciled) -> Compare:
         return Compare(self.store, each.wiki_id, each.domain, self._in_scope, now_iso())
 
     def _in_scope(self, namespace: int) -> bool:
         return "*" in self._namespaces or namespace in self._namespaces
 
-    async def _commit(self, before: Reconciled, page: _Page) -> None:
-        """Append what was found, with how far that is."""
-        by, gap = page.job.by, page.job.gap
-        done = replace(before, job=page.following, found=before.found.copy(), asked=before.asked.copy())
-        done.found[by] += len(page.changes)
-        done.asked[by] += page.asked
+    async def _commit(self, each: Reconciled, page: _Page) -> None:
+        """Append what was found on a page of a list, with how far that is."""
+        job, done = page.job, replace(each, job=page.following)
         if page.following is None:
-            done.window_to = max(before.window_to, gap[1] if gap else page.job.end)
-            done.filled = tuple(known for known in self.gaps if known in before.filled or known == gap)
-        changes = [change_record(change, self.journal.partitions) for change in page.changes]
-        await self.work(partial(self.append, [*changes, self._record(done)]))
-        self._wikis[done.wiki_id] = done
-        RECONCILE_FOUND.labels(by).inc(len(page.changes))
-        self._tell(done, page)
+            done.window_to = max(each.window_to, job.gap[1] if job.gap else job.end)
+            done.filled = tuple(gap for gap in self.gaps if gap in each.filled or gap == job.gap)
+            self.rounds.samples.add(each.wiki_id)
+        await self._append(done, job.by, page.changes, asked=page.asked)
+        if job.gap:
+            self._tell(done, job, page.following)
+
+    async def _append(self, each: Reconciled, by: str, found: Sequence[Change], *, asked: int) -> None:
+        """Append what was found with the state that the wiki is in from here on."""
+        each = replace(each, found=each.found + Counter({by: len(found)}), asked=each.asked + Counter({by: asked}))
+        changes = [change_record(change, self.journal.partitions) for change in found]
+        await self.work(partial(self.append, [*changes, self._record(each)]))
+        self._wikis[each.wiki_id] = each
+        RECONCILE_FOUND.labels(by).inc(len(found))
+        if found and by != "gap":
+            log.warning("upstream had not told of everything", wiki=each.wiki_id, found=len(found), by=by)
 
     def _record(self, each: Reconciled) -> Record:
         partition = partition_of(each.wiki_id, self.journal.partitions)
         return Record(Topic.PROGRESS, partition, reconciled_key(each.wiki_id), each.encode(), {"wiki": each.wiki_id})
 
-    def _tell(self, each: Reconciled, page: _Page) -> None:
-        job = page.job
+    def _tell(self, each: Reconciled, job: Job, following: Job | None) -> None:
+        """Say now and then how far a gap is filled."""
+        found = self._wikis[each.wiki_id].found[job.by]
         self._told[each.wiki_id] += 1
-        if page.following is None:
+        if following is None:
             del self._told[each.wiki_id]
-        if job.gap and page.following is None:
-            log.info("a gap is filled", wiki=each.wiki_id, start=job.gap[0], end=job.gap[1], found=each.found["gap"])
-        elif job.gap and self._told[each.wiki_id] % TELL_EVERY == 0:
-            log.info("filling a gap", wiki=each.wiki_id, at=job.more, of=job.listed, found=each.found["gap"])
-        elif page.changes:
-            log.warning("upstream had not told of everything", wiki=each.wiki_id, found=len(page.changes), by=job.by)
+            log.info("a gap is filled", wiki=each.wiki_id, start=job.start, end=job.end, found=found)
+        elif self._told[each.wiki_id] % TELL_EVERY == 0:
+            log.info("filling a gap", wiki=each.wiki_id, at=job.more, of=job.listed, found=found)
 
 
 def _iso(seconds: float) -> str:

@@ -18,6 +18,7 @@ from syncer.model import Kind, Mutation, PageState, Visibility
 from syncer.seal import NO_KEY, seal, unseal
 from syncer.store.chain import Divergence, Fate, sha1, text_after
 from syncer.store.layout import MIGRATIONS
+from syncer.store.seen import Seen
 from syncer.wire import decode_attribution, decode_revision
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Store:
             self._unclean = not sqlite.checkpoint(self._db)  # whether something erased may still be in the write-ahead log
             self._bytes = int(self.meta("text_bytes") or 0)
             self._touched = self._db.execute("SELECT coalesce(max(touched), 0) FROM pages").fetchone()[0]
+        self.seen = Seen(self._db)
 
     # -- what it belongs to ------------------------------------------------------------------------------------------
 

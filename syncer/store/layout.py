@@ -29,5 +29,10 @@ _FIRST = (
 
 # Of which page the record is: a revision may have been another's when it was published.
 _SECOND = "ALTER TABLE published ADD COLUMN page INTEGER;\n"
+# When pages were last looked at; see seen.py.
+_SEEN = (
+    "CREATE TABLE seen (id INTEGER PRIMARY KEY, wiki TEXT NOT NULL, at REAL NOT NULL);\n"
+    'CREATE INDEX "seen by time" ON seen (wiki, at);\n'
+)
 
-MIGRATIONS = (_FIRST, _SECOND)
+MIGRATIONS = (_FIRST, _SECOND, _SEEN)

@@ -6,6 +6,8 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from syncer.config import ReconcileSettings, WikiSettings
 from syncer.demo.actions import Workload
 from syncer.demo.events import STREAMS
@@ -15,7 +17,7 @@ from syncer.journal import Topic, latest
 from syncer.model import Cause
 from syncer.reconciled import Reconciled
 from tests.inprocess import ANYTHING, Rig, Trouble
-from tests.property.test_hub import TOLD, by_key, live
+from tests.property.test_hub import HARD, TOLD, by_key, live
 from tests.property.test_hub import Scenario as Pace
 from tests.virtual import run
 
@@ -23,11 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    import pytest
-
     from tests.virtual import Clock
 
 DAY = 86_400.0
+LISTS_ALONE = ReconcileSettings(interval=3600.0, sample=0, sweep_per_hour=0.0)
+SILENT = {name: 15 for name in HARD if name.startswith("suppress")}
 EVERYTHING = Trouble(lag=4.5, mishaps=ANYTHING, crash=0.05, max_result=30_000)
 
 
@@ -84,7 +86,7 @@ def test_days_that_the_feed_has_lost_are_made_up_for(
 
     async def main(clock: Clock, seed: int) -> None:
         farm = Farm(SITES[:2], pages=30, seed=seed, clock=clock.time)
-        rig = Rig(farm, clock, tmp_path / str(seed), seed=seed, trouble=EVERYTHING)
+        rig = Rig(farm, clock, tmp_path / str(seed), seed=seed, trouble=EVERYTHING, reconcile=LISTS_ALONE)
         rig.folder.mkdir()
         await rig.open()
         work = Workload(farm, seed=seed, weights=TOLD)
@@ -124,7 +126,7 @@ def test_what_the_feed_loses_is_found_within_the_hour(
         farm = Farm(SITES[:2], pages=30, seed=seed, clock=clock.time)
         scope = WikiSettings(namespaces=(0,) if seed % 2 else ("*",))
         trouble = Trouble(lag=4.5, mishaps=ANYTHING, crash=0.02)
-        lost = {"streams": STREAMS[:1], "reconcile": ReconcileSettings(interval=3600.0)}
+        lost = {"streams": STREAMS[:1], "reconcile": LISTS_ALONE}
         rig = Rig(
             farm,
             clock,
@@ -157,3 +159,50 @@ def test_what_the_feed_loses_is_found_within_the_hour(
 
     for seed in range(1, 31) if request.config.getoption("torture") else range(1, 3):
         run(monkeypatch, lambda clock, seed=seed: main(clock, seed))  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("by", "settings"),
+    [
+        ("sweep", ReconcileSettings(interval=86_400.0, sweep_per_hour=360.0)),
+        ("sample", ReconcileSettings(interval=60.0, sweep_per_hour=0.0)),
+    ],
+)
+def test_what_no_list_names_is_found_by_looking(
+    by: str, settings: ReconcileSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """Suppressions: recentchange and the public log are silent about them. In turn, or at random, the pages are looked at."""
+
+    async def main(clock: Clock, seed: int) -> None:
+        farm = Farm(SITES[:2], seed=seed, clock=clock.time)
+        trouble = Trouble(lag=4.5, mishaps=ANYTHING, crash=0.02)
+        rig = Rig(farm, clock, tmp_path / str(seed), seed=seed, trouble=trouble, reconcile=LISTS_ALONE, streams=STREAMS[:1])
+        rig.folder.mkdir()
+        await rig.open()
+        work = Workload(farm, seed=seed, weights={**TOLD, **SILENT})
+        async with rig.running():
+            await live(rig, work, Pace(rate=0.2), 150)
+            await rig.drain()
+            wrong = await different(rig)
+            await rig.stop()
+            rig.settings = rig.settings.model_copy(update={"reconcile": settings})
+            await rig.start()
+            for _ in range(20):
+                await asyncio.sleep(60.0)
+                await rig.journal.commit([rig.noted()])
+            await equal(rig)
+            reconciled = (await states(rig)).values()
+            assert wrong
+            assert sum(each.found.total() for each in reconciled) >= len(wrong)
+            assert sum(each.found[by] for each in reconciled) > 0
+            assert all(each.asked[by] for each in reconciled)
+        await rig.journal.close()
+
+    for seed in range(1, 31) if request.config.getoption("torture") else range(1, 2):
+        run(monkeypatch, lambda clock, seed=seed: main(clock, seed))  # type: ignore[misc]
+
+
+async def different(rig: Rig) -> set[tuple[Any, ...]]:
+    """The pages of which the mirror has something else than the wiki; those that it has and the wiki has not among them."""
+    mine, true = by_key(await rig.mirrored()), by_key(rig.farm.export())
+    return {key for key, page in mine.items() if true.get(key) != page}

@@ -101,6 +101,17 @@ def test_a_wiki_that_failed_is_tried_with_what_waits_for_it(budget: Budget) -> N
     assert budget.choose(until) == "bad"
 
 
+def test_after_a_429_what_waits_is_asked_first(budget: Budget, pace: Pace) -> None:
+    budget.queued("a", 50, NOW)
+    assert budget.choose(NOW) == "a"
+    until = budget.throttled("a", NOW, 5.0)
+    assert not budget.lend("b", until, patient=False)
+    assert budget.choose(until) == "a"
+    pace.start(until)
+    budget.answered("a")
+    assert budget.lend("b", until + 1, patient=False)
+
+
 def test_a_wiki_in_trouble_is_left_in_peace_longer_each_time_and_others_are_not(budget: Budget) -> None:
     budget.queued("bad", 100, 0.0)
     pauses = []
