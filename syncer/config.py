@@ -180,6 +180,7 @@ class MirrorSettings(Section):
     """A partner's mirror."""
 
     path: str = "<state>/mirror.db"
+    name: str | None = Field(default=None, min_length=1, max_length=100)
     heal: Literal["hub", "api", "off"] = "hub"
     requests_per_minute: int = Field(default=20, gt=0, le=1_000_000)  # + a hub's 180 = the 200 that an address may ask
     wikis: tuple[str, ...] = ("*",)

@@ -78,6 +78,7 @@ def _fold(store: Store, partition: int, records: Sequence[Stored]) -> None:
             except Divergence as divergence:
                 store.diverge(mutation, divergence.reason)
             store.publish(mutation, partition, record.offset)
+            store.debts.note(mutation, partition, record.offset)
         store.advance(partition, records[-1].offset + 1)
 
 

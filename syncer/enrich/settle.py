@@ -8,7 +8,7 @@ refuses, the store forgets; if the process dies between the two, the next start 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -20,9 +20,10 @@ from syncer.enrich.queues import Item
 from syncer.enrich.view import Recent, WikiView
 from syncer.errors import Unusable
 from syncer.faultpoints import at
-from syncer.journal import Record, Topic, change_record, partition_of
+from syncer.journal import Record, Topic, change_record, partition_of, receipt_record
 from syncer.outcome import Aside, Ask, Later, Merged, Publish, Question, Remove, Skip
 from syncer.progress import PROGRESS_KEY
+from syncer.receipts import HUB
 from syncer.records import (
     BY_HAND,
     MARK_KEY,
@@ -36,6 +37,8 @@ from syncer.records import (
 )
 from syncer.store import Divergence
 from syncer.wire import encode_mutation, headers_of, key_of
+
+RECEIPTS_AT_ONCE = 500
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -216,6 +219,7 @@ class Settler:
         for mutation, offset in zip(batch.mutations, offsets, strict=False):
             telemetry.MUTATIONS.labels(mutation.kind.value).inc()
             self.store.publish(mutation, batch.partition, offset)
+            self.store.debts.note(mutation, batch.partition, offset)
             self.recent.note(mutation.wiki_id, mutation.page.page_id or 0, now)
         if batch.mutations:
             self.store.advance(batch.partition, offsets[len(batch.mutations) - 1] + 1)
@@ -282,9 +286,12 @@ class Settler:
         self.append([change_record(replayed(change, str(uuid4()), self.clock()), self.partitions) for change in changes])
 
     def flush(self) -> None:
-        """Commit the progress of partitions where something was finished without a mutation."""
+        """Commit the progress of partitions where something was finished without a mutation, and what the hub has honoured."""
         for partition in sorted(self._dirty):
             self.append(self._progress_records(partition))
+        while (receipts := self.store.debts.first(RECEIPTS_AT_ONCE)) and self.store.clean():
+            self.append([receipt_record(replace(one, mirror=HUB, honoured_at=self.clock())) for one in receipts])
+            self.store.debts.paid(receipts)
 
     def unfinished(self) -> dict[int, int]:
         """From which offset on changes are not finished, by partition, as it is committed."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from syncer.errors import Misconfigured
 from syncer.extras import missing
+from syncer.receipts import encode as encode_receipt
 from syncer.records import encode_change
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from syncer.config import JournalSettings
     from syncer.model import Change, Visibility
+    from syncer.receipts import Receipt
 
 
 class Topic(StrEnum):
@@ -32,6 +34,7 @@ class Topic(StrEnum):
     POSITIONS = "positions"  # ingest's resume point; one partition
     PROGRESS = "progress"  # enrich's resume point and counts, by partition
     WATERMARKS = "watermarks"  # per wiki: complete up to which feed time
+    RECEIPTS = "receipts"  # hub and mirrors: what each has honoured of what was hidden or deleted
 
 
 # Of these only the newest record of a key matters, and only that is kept.
@@ -146,6 +149,12 @@ def change_record(change: Change, partitions: int) -> Record:
     headers = {"wiki": change.wiki_id, "cause": change.cause.value}
     partition = partition_of(change.wiki_id, partitions)
     return Record(Topic.CHANGES, partition, f"{change.wiki_id}:{page}", encode_change(change), headers)
+
+
+def receipt_record(receipt: Receipt) -> Record:
+    """A receipt as a record: in the partition of what it is about."""
+    headers = {"wiki": receipt.wiki_id, "mirror": receipt.mirror}
+    return Record(Topic.RECEIPTS, receipt.partition, receipt.key, encode_receipt(receipt), headers)
 
 
 class Owner(Protocol):

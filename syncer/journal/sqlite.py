@@ -73,6 +73,7 @@ MIGRATIONS = (
     "CREATE TABLE floors (topic TEXT, part INTEGER, floor INTEGER NOT NULL, PRIMARY KEY (topic, part)) WITHOUT ROWID;\n"
     "CREATE TABLE used (topic TEXT PRIMARY KEY, bytes INTEGER NOT NULL) WITHOUT ROWID;\n" + "".join(map(_table, FIRST_TOPICS)),
     SCHEMA + 'CREATE INDEX "mutations by key" ON "mutations" (key);\n',
+    _table("receipts"),
 )
 
 
@@ -289,6 +290,7 @@ class SqliteJournal:
             (Topic.CHANGES, self._retention.changes_days, self._retention.changes_bytes, unfinished),
             (Topic.MUTATIONS, self._retention.mutations_days, self._retention.mutations_bytes, nothing),
             (Topic.SET_ASIDE, self._retention.set_aside_days, self._retention.set_aside_bytes, nothing),
+            (Topic.RECEIPTS, self._retention.mutations_days, self._retention.mutations_bytes, nothing),
         ):
             trim = partial(self._trim, topic, time.time() - days * DAY, most, kept)
             while count := await self._write(trim):

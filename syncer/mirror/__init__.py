@@ -1,7 +1,7 @@
 """A partner's side: subscribe, apply, verify, heal. Imports nothing of feed, fetch, ingest or enrich.
 
     mutations ──► in scope? ──► fold, proven by hash ──► pages, texts and the offset reached, in one transaction
-    (journal)         │                 │
+    (journal)         │                 │                       └─ a receipt is owed for what was hidden or deleted
                       └─ left alone     └─ does not fit: the divergence is recorded, and healed where that is asked for
 
 A text that is not the announced one is never kept, and never guessed.
@@ -24,6 +24,7 @@ from syncer.errors import JournalUnavailable, ResumeLost, Unusable
 from syncer.faultpoints import at
 from syncer.journal import Topic
 from syncer.mirror.healing import Healer, Healing
+from syncer.mirror.receipts import Receipts
 from syncer.model import Kind
 from syncer.store import Divergence
 from syncer.tasks import unless
@@ -68,6 +69,7 @@ class Mirror:
         self._journal, self._store, self._settings = journal, store, settings
         self._thread = ThreadPoolExecutor(1, "mirror")
         self.healing = Healing(store, self._work, heal)
+        self.receipts = Receipts(journal, store, settings, self._work)
         self._current_at: float | None = None  # when it was last at the journal's end, of the loop's clock
         self._newest: str | None = None
 
@@ -83,7 +85,7 @@ class Mirror:
     async def status(self) -> dict[str, Any]:
         """What it has done, and how it is. ``newest_mutation``: when the last one applied was published."""
         told = {"journal": self._journal.identity, "newest_mutation": self._newest}
-        return told | await self.done() | {"healing_is_over": self.healing.over}
+        return told | await self.done() | {"healing_is_over": self.healing.over, "receipts_are_over": self.receipts.over}
 
     def unready(self) -> list[str]:
         """What keeps the mirror from being as the journal says."""
@@ -98,6 +100,7 @@ class Mirror:
             await self._run(stop, until_idle)
         finally:
             await self.healing.end()
+            await self.receipts.end()
 
     async def _run(self, stop: asyncio.Event, until_idle: float | None) -> None:
         now = asyncio.get_running_loop().time
@@ -108,7 +111,7 @@ class Mirror:
                 offsets = offsets or await self._start()
                 found = [part for part in offsets if await self._step(part, offsets)]
                 trouble.over()
-                if self.healing.going_on() or found:
+                if any([self.healing.going_on(), self.receipts.going_on()]) or found:
                     moved = now()
                 elif until_idle is not None and now() - moved >= until_idle:
                     return
@@ -130,6 +133,9 @@ class Mirror:
                     self._store.advance(partition, start)
         self._store.bind(self._journal.identity)
         self._note_scope()
+        for partition, (start, _) in bounds.items():
+            if start:
+                self._store.forget(partition, start)
         offsets = {partition: self._store.offset(partition) for partition in bounds}
         for partition, offset in offsets.items():
             start, end = bounds[partition]
@@ -179,6 +185,8 @@ class Mirror:
                         hint="the journal is damaged there; tell its operator",
                     ) from error
                 self._fold(mutation)
+                if self._store.debts.note(mutation, partition, record.offset):
+                    self.receipts.owe()
             self._store.advance(partition, records[-1].offset + 1)
             at("mirror-folded")
         at("mirror-committed")

@@ -17,6 +17,7 @@ from syncer.errors import ResumeLost
 from syncer.model import Kind, Mutation, PageState, Visibility
 from syncer.seal import NO_KEY, seal, unseal
 from syncer.store.chain import Divergence, Fate, sha1, text_after
+from syncer.store.debts import Debts
 from syncer.store.layout import MIGRATIONS
 from syncer.store.seen import Seen
 from syncer.wire import decode_attribution, decode_revision
@@ -44,6 +45,7 @@ class Store:
     def __init__(self, path: Path, max_bytes: int | None = None) -> None:
         self._max_bytes = max_bytes
         self._db = sqlite.connect(path, MIGRATIONS)
+        self.debts = Debts(self._db)
         self._pack = zstandard.ZstdCompressor(level=LEVEL)
         self._unpack = zstandard.ZstdDecompressor()
         self._last = NO_KEY, b""  # the text read or written last, with its key, which no other text ever had
@@ -96,7 +98,7 @@ class Store:
         except BaseException:
             self._bytes, self._touched = size, touched
             raise
-        self._clean()
+        self.clean()
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
@@ -181,6 +183,7 @@ class Store:
     def forget(self, partition: int, before: int) -> None:
         """Drop the notes of records that the journal no longer holds."""
         with sqlite.transaction(self._db):
+            self.debts.forget(partition, before)
             self._db.execute('DELETE FROM published WHERE part = ? AND "offset" < ?', (partition, before))
 
     def _delete(self, mutation: Mutation) -> None:
@@ -271,9 +274,10 @@ class Store:
             self._db.execute("UPDATE pages SET touched = NULL WHERE id = ?", (row,))
             self._db.execute("UPDATE seals SET text = ? WHERE id = ?", (NO_KEY, row))
 
-    def _clean(self) -> None:
-        """Empty the write-ahead log of what was erased; while somebody reads, whoever is last to go does it."""
+    def clean(self) -> bool:
+        """Empty the write-ahead log of what was erased; while somebody reads, whoever is last to go does it. Whether it is."""
         self._unclean = self._unclean and not sqlite.checkpoint(self._db)
+        return not self._unclean
 
     # -- reading -----------------------------------------------------------------------------------------------------
 

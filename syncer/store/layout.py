@@ -34,5 +34,9 @@ _SEEN = (
     "CREATE TABLE seen (id INTEGER PRIMARY KEY, wiki TEXT NOT NULL, at REAL NOT NULL);\n"
     'CREATE INDEX "seen by time" ON seen (wiki, at);\n'
 )
+# Receipts to be appended yet; see debts.py.
+_DEBTS = (
+    'CREATE TABLE debts (part INTEGER, "offset" INTEGER, receipt BLOB NOT NULL, PRIMARY KEY (part, "offset")) WITHOUT ROWID;\n'
+)
 
-MIGRATIONS = (_FIRST, _SECOND, _SEEN)
+MIGRATIONS = (_FIRST, _SECOND, _SEEN, _DEBTS)

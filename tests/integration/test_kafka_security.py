@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka.admin import ResourceType
+from confluent_kafka.admin import AclOperation, ResourceType
 
 from syncer.config import Retention
 from syncer.errors import Refused, SyncerError
@@ -50,7 +50,7 @@ async def work(settings: JournalSettings) -> None:
     try:
         ingest, enrich = await journal.own(INGEST), await journal.own(WHOLE.owner, range(PARTITIONS))
         await ingest.append([Record(topic, 0, "k", b"{}") for topic in (Topic.CHANGES, Topic.POSITIONS, Topic.SET_ASIDE)])
-        written = (Topic.MUTATIONS, Topic.PROGRESS, Topic.WATERMARKS, Topic.SET_ASIDE)
+        written = (Topic.MUTATIONS, Topic.PROGRESS, Topic.WATERMARKS, Topic.SET_ASIDE, Topic.RECEIPTS)
         await enrich.append([Record(topic, 0, "k", b"{}") for topic in written])
         await journal.append(Record(Topic.CHANGES, 0, "k", b"{}"))
         await read(journal, Topic)
@@ -63,6 +63,7 @@ async def subscribe(settings: JournalSettings) -> None:
     journal = await open_journal(settings)
     try:
         await read(journal, (Topic.MUTATIONS, Topic.WATERMARKS))
+        await journal.append(Record(Topic.RECEIPTS, 0, "k", b"{}"))
     finally:
         await journal.close()
 
@@ -169,10 +170,35 @@ class TestUsers:
         theirs = Partner(program, programs, tmp_path / "partner", topic, access).run("0")
         assert {page["page_id"]: page["text"] for page in theirs} == articles(secure.place(tmp_path, "partner"))
 
-    def test_a_partner_reads_nothing_else_and_writes_nothing(self, secure: Secure, tmp_path: Path) -> None:
+    def test_a_mirror_says_what_it_has_honoured_and_goes_on_where_it_may_not(self, secure: Secure, tmp_path: Path) -> None:
+        place, hub = secure.place(tmp_path, "partner"), secure.place(tmp_path, "hub")
+        (right,) = [acl for acl in of("partner", secure.journal) if acl.operation == AclOperation.WRITE]
+        secure.revoke([right])
+        try:
+            for _ in range(TRIES):
+                came = said(place, "--set", f"mirror.path={tmp_path}/refused.db", "mirror", "follow", "--until-idle", "0.3")
+                if "receipts cannot be written" in came.err:
+                    break
+            assert came.code == 0
+            assert came.err.count("receipts cannot be written") == 1
+            assert "TopicAuthorizationFailed" in came.err
+        finally:
+            secure.grant([right])
+        path = f"mirror.path={tmp_path}/{secure.journal.prefix}.db"
+        for _ in range(TRIES):
+            came = said(place, "--set", path, "--set", "mirror.name=Search", "mirror", "follow", "--until-idle", "0.3")
+            if "receipts" not in came.err:
+                break
+        (told,) = said(hub, "redactions", "status", "--json").lines
+        (mirror,) = [one for one in told["mirrors"] if one["name"] == "Search"]
+        assert told["redactions"] == mirror["honoured"] > 0
+        assert mirror["open"] == 0
+
+    def test_a_partner_reads_nothing_else_and_writes_nothing_else(self, secure: Secure, tmp_path: Path) -> None:
         place = secure.place(tmp_path, "partner")
-        for topic in ("changes", "set-aside"):
+        for topic in ("changes", "set-aside", "receipts"):
             assert_refused(said(place, "journal", "read", topic), topic)
+        assert_refused(said(place, "redactions", "status"), "receipts")
         assert_refused(said(place, "run", "--standby"), "TopicAuthorizationFailed")
         assert_refused(said(place, "repair", "enwiki", "1"), "AuthorizationFailed")
         assert_refused(said(place, "topics", "plan"), "changes")

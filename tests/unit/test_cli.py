@@ -33,7 +33,8 @@ VERBS: list[list[str]] = [
     [], ["run"], ["ingest"], ["enrich"], ["mirror"], ["mirror", "follow"], ["mirror", "get"], ["mirror", "verify"],
     ["mirror", "export"], ["journal"], ["journal", "read"], ["check-config"], ["status"], ["health"], ["demo"], ["repair"],
     ["set-aside"], ["set-aside", "list"], ["set-aside", "replay"], ["set-aside", "close"], ["version"],
-    ["topics"], ["topics", "plan"], ["topics", "apply"],
+    ["topics"], ["topics", "plan"], ["topics", "apply"], ["redactions"],
+    ["redactions", "status"],
 ]  # fmt: skip
 
 
@@ -99,7 +100,7 @@ def test_misuse_is_2_and_says_what_and_where_to_look(run: Run, arguments: list[s
     assert said.out == b""
 
 
-@pytest.mark.parametrize("group", [[], ["journal"], ["mirror"], ["set-aside"]], ids=" ".join)
+@pytest.mark.parametrize("group", [[], ["journal"], ["mirror"], ["set-aside"], ["redactions"]], ids=" ".join)
 def test_nothing_asked_for_is_misuse_with_the_choice(run: Run, group: list[str]) -> None:
     said = run(*group)
     assert said.code == 2

@@ -51,6 +51,7 @@ def rights(settings: JournalSettings, users: Users) -> dict[str, list[Right]]:
         ],
         users.partner: [
             Right(("Read",), "topic", read),
+            Right(("Write",), "topic", [topic_name(settings.prefix, Topic.RECEIPTS)]),  # else its erasing is not told of
             Right(("Read",), "group", [f"{users.partner}."], prefixed=True),  # only for clients that subscribe in groups
         ],
     }
