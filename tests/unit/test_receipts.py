@@ -26,8 +26,9 @@ from syncer.model import Cause, Redacted, Visibility
 from syncer.receipts import HUB, Presence, Receipt, Standing, decode, encode, owed
 from syncer.store import Store
 from tests.command import Place
+from tests.command import told as ended
 from tests.desk import Desk, change
-from tests.following import PARTITIONS, follow, opened, publish
+from tests.following import PARTITIONS, follow, opened, publish, record
 from tests.mutations import AT, HIDDEN, Pages
 from tests.world import World
 
@@ -278,11 +279,11 @@ def test_the_hub_tells_of_its_own_with_the_next_commit(desk: Desk) -> None:
     places = [offset for offset, one in enumerate(desk.records) if one.topic is Topic.MUTATIONS]
     assert not [one for one in desk.records if one.topic is Topic.RECEIPTS]
     desk.settler.flush()
-    (record,) = [one for one in desk.records if one.topic is Topic.RECEIPTS]
-    receipt = decode(record.value)
+    (appended,) = [one for one in desk.records if one.topic is Topic.RECEIPTS]
+    receipt = decode(appended.value)
     assert isinstance(receipt, Receipt)
     assert (receipt.mirror, receipt.revisions, receipt.offset) == (HUB, (10,), places[redaction - 1])
-    assert record.key == f"hub:0:{receipt.offset}"
+    assert appended.key == f"hub:0:{receipt.offset}"
     desk.settler.flush()
     assert len([one for one in desk.records if one.topic is Topic.RECEIPTS]) == 1
 
@@ -369,6 +370,21 @@ def test_redactions_status(run: Callable[..., Said], place: Place) -> None:
     assert "2 redactions, 1 not honoured" in shown.err
     (told,) = run("redactions", "status", "--json").lines
     assert [one["offset"] for one in told["open"]] == [3]
+
+
+@pytest.mark.parametrize("killed", [1, 2, 3])
+def test_a_mirror_that_is_killed_tells_of_everything_after_the_next_start(place: Place, pages: Pages, killed: int) -> None:
+    """Maybe twice; of each key the last record counts."""
+    partition = partition_of("testwiki", 12)
+    deletions = [mutation for n in (1, 2, 3) for mutation in (pages.snapshot(n, f"P{n}", b"x"), pages.delete(n, f"P{n}"))]
+    asyncio.run(place.prepare(*(replace(record(one), partition=partition) for one in deletions)))
+    dying = place.start("mirror", "follow", "--until-idle", "0.2", TEST_FAULT=f"KILL:receipt-appended:{killed}")
+    assert ended(dying).code == -9
+    assert ended(place.start("mirror", "follow", "--until-idle", "0.2")).code == 0
+    lines = ended(place.start("journal", "read", "receipts")).lines
+    assert len([line for line in lines if "offset" in line["value"]]) == 3 + killed
+    (said,) = ended(place.start("redactions", "status", "--json")).lines
+    assert [(one["honoured"], one["open"]) for one in said["mirrors"]] == [(3, 0)]
 
 
 async def test_hub_and_mirror_as_one_sees_them(journal: SqliteJournal, store: Store, pages: Pages) -> None:
