@@ -141,8 +141,9 @@ class Standing:
                 self.mirrors.setdefault(told.mirror, MirrorState()).presence = told
                 continue
             place = told.partition, told.offset
-            if place not in self.asked or told.mirror == HUB:
-                self.asked[place] = told
+            known = self.asked.get(place)
+            if known is None or (told.mirror == HUB and (known.mirror != HUB or told.honoured_at < known.honoured_at)):
+                self.asked[place] = told  # the first word of the hub: whoever took over has said it again
             if told.mirror != HUB:
                 self.mirrors.setdefault(told.mirror, MirrorState()).honoured[place] = told
 

@@ -38,7 +38,7 @@ from syncer.records import (
 from syncer.store import Divergence
 from syncer.wire import encode_mutation, headers_of, key_of
 
-RECEIPTS_AT_ONCE = 500
+RECEIPTS_AT_ONCE = 500  # who takes over has noted, as a standby, what was told of already: nothing waits for all of that
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -289,7 +289,7 @@ class Settler:
         """Commit the progress of partitions where something was finished without a mutation, and what the hub has honoured."""
         for partition in sorted(self._dirty):
             self.append(self._progress_records(partition))
-        while (receipts := self.store.debts.first(RECEIPTS_AT_ONCE)) and self.store.clean():
+        if (receipts := self.store.debts.first(RECEIPTS_AT_ONCE)) and self.store.clean():
             self.append([receipt_record(replace(one, mirror=HUB, honoured_at=self.clock())) for one in receipts])
             self.store.debts.paid(receipts)
 

@@ -325,6 +325,9 @@ def test_who_has_and_who_has_not() -> None:
     assert mirrors == {"m1": ("Search", 1, 1, "2026-11-24T05:00:00.000Z"), "m2": (None, 1, 1, AT)}
     assert [(one["offset"], one["not_honoured_by"]) for one in summary["open"]] == [(3, ["m2"]), (5, ["m1"])]
     assert HUB not in mirrors
+    again = a_receipt(HUB, 3, honoured_at="2026-11-25T05:00:00.000Z")  # from a hub that has taken over
+    state.take([encode(again)])
+    assert state.asked[1, 3].honoured_at == AT
 
 
 def test_a_mirror_is_asked_only_about_what_it_takes() -> None:
