@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 READ_BYTES = 16 * 1024 * 1024  # a read stops after this many bytes of values
 FETCH_BYTES = 4 * 1024 * 1024  # of a fetch, compressed; a larger batch comes alone
-FETCH_WAIT = 50  # milliseconds a broker may wait for data: a fetch begun too much ends soon
+FETCH_WAIT = 10  # milliseconds a broker may wait for data: what is asked for is there, and a fetch begun too much ends soon
 LOOK = 5  # milliseconds: nothing but the ends of transactions may be left, and of those nobody tells
 PATIENCE = 20.0  # seconds for what is large, over a slow line, and without a record where there must be one
 
