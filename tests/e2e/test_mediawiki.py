@@ -97,8 +97,9 @@ def verify(
     rewritten: bool = True,
 ) -> None:
     """Everything that must be so when all has arrived. ``rewritten``: in a journal from which erased records' contents go."""
+    records = checker.parse(program.ask("journal", "read", "mutations", "--json"))
     published = checker.Checker()
-    published.read(checker.parse(program.ask("journal", "read", "mutations", "--json")))
+    published.read(records)
     assert published.finish() == []
     if rewritten:
         assert published.not_erased() == []
@@ -116,9 +117,19 @@ def verify(
     assert status["queued"] == 0
     assert status["outcomes"]["set_aside"] == status["feed"]["set_aside"] == {}
     program.ask("mirror", "verify")
+    honoured = json.loads(program.ask("redactions", "status", "--json"))
+    assert honoured["open"] == []
+    assert honoured["redactions"] == sum(map(asks_to_erase, records))
+    assert [one["honoured"] for one in honoured["mirrors"]] == [honoured["redactions"]] * 2
     if hidden_are_told:
         published_then_hidden = {(WIKI_ID, rev_id) for rev_id in lab.hidden_revisions()} & published.with_text.keys()
         assert {key for key in published_then_hidden if published.hidden.get(key, checker.SHOWN)["text"]} == set()
+
+
+def asks_to_erase(record: dict[str, Any]) -> bool:
+    """Whether a record hides or deletes something."""
+    value = record["value"]
+    return value["kind"] == "delete" or not all(all(one["visibility"].values()) for one in value.get("redacted", ()))
 
 
 @pytest.mark.parametrize(
