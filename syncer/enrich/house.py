@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 FLUSH_EVERY = 1.0  # seconds; what was finished without a mutation may be done again after a crash, this bounds how much
-LEARN_EVERY = 5.0  # seconds between looks at how far the feed is, and what gaps it has
 RETAIN_EVERY = 600.0  # seconds
 
 
@@ -48,15 +47,13 @@ class House:
     async def keep(self, stop: asyncio.Event) -> None:
         """Commit what was finished without a mutation; look after broken wikis and the journal's size."""
         now = asyncio.get_running_loop().time
-        retain_at = learn_at = now()
+        retain_at = now()
         while not stop.is_set():
             await unless(stop, FLUSH_EVERY)
             await self.work(self.settler.flush)
             for wiki_id in self.outages.due(now()):
                 await self._probe(wiki_id)
-            if now() >= learn_at:
-                learn_at = now() + LEARN_EVERY
-                await self._learn()
+            await self._learn()
             if now() >= retain_at:
                 retain_at = now() + RETAIN_EVERY
                 await self._retain()

@@ -17,12 +17,13 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
 from syncer.clock import now_iso
+from syncer.faultpoints import at
 from syncer.feed import Scope
 from syncer.fetch import MOST_VALUES, Span
 from syncer.journal import POSITION_KEY, Record, Topic, change_record, latest, partition_of
@@ -131,8 +132,9 @@ class Reconcile:
         if new:
             await self.work(partial(self.append, [self._record(each) for each in new]))
             self._wikis.update((each.wiki_id, each) for each in new)
-        wanted = [wiki_id for wiki_id, each in self._wikis.items() if self._wanted(wiki_id, each.domain)]
-        await self.work(partial(self.rounds.plan, wanted, time.time()))
+        if self.rounds.time_to_plan(time.time()):
+            wanted = [wiki_id for wiki_id, each in self._wikis.items() if self._wanted(wiki_id, each.domain)]
+            await self.work(partial(self.rounds.plan, wanted, time.time()))
 
     async def _position(self) -> bytes | None:
         """Ingest's own record: one of the last, as it is the only one there is."""
@@ -266,7 +268,9 @@ class Reconcile:
         """Append what was found with the state that the wiki is in from here on."""
         each = replace(each, found=each.found + Counter({by: len(found)}), asked=each.asked + Counter({by: asked}))
         changes = [change_record(change, self.journal.partitions) for change in found]
+        at("reconcile-found")
         await self.work(partial(self.append, [*changes, self._record(each)]))
+        at("reconcile-appended")
         self._wikis[each.wiki_id] = each
         RECONCILE_FOUND.labels(by).inc(len(found))
         if found and by != "gap":
@@ -284,7 +288,7 @@ class Reconcile:
             del self._told[each.wiki_id]
             log.info("a gap is filled", wiki=each.wiki_id, start=job.start, end=job.end, found=found)
         elif self._told[each.wiki_id] % TELL_EVERY == 0:
-            log.info("filling a gap", wiki=each.wiki_id, at=job.more, of=job.listed, found=found)
+            log.info("filling a gap", wiki=each.wiki_id, place=job.more, of=job.listed, found=found)
 
 
 def _iso(seconds: float) -> str:
@@ -292,5 +296,6 @@ def _iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+@lru_cache(4096)  # every wiki's, looked at again and again
 def _seconds(moment: str) -> float:
     return datetime.fromisoformat(moment).timestamp()

@@ -6,6 +6,7 @@ finds in the end whatever else was missed, too.
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -33,12 +34,16 @@ class Rounds:
     seen: Seen
     samples: set[str] = field(default_factory=set)
     _next: str | None = None  # the wiki to sweep
-    _sweep_at: float = 0.0
+    _sweep_at: float | None = None
+
+    def time_to_plan(self, now: float) -> bool:
+        """Whether it is time for the next sweep; not at once, for whoever was away has better to do."""
+        if self._sweep_at is None:
+            self._sweep_at = self._later(now)
+        return now >= self._sweep_at
 
     def plan(self, wikis: Collection[str], now: float) -> None:
-        """Choose the wiki that is swept next, if it is time. One that was chosen before and did not answer gives way."""
-        if not self.settings.sweep_per_hour or now < self._sweep_at:
-            return
+        """Choose the wiki that is swept next. One that was chosen before and did not answer gives way."""
         self.seen.enroll(now)
         self._next = self.seen.longest_ago(wiki_id for wiki_id in wikis if wiki_id != self._next or len(wikis) == 1)
 
@@ -60,4 +65,7 @@ class Rounds:
         if by == SAMPLE:
             self.samples.discard(wiki_id)
         else:
-            self._next, self._sweep_at = None, now + HOUR / self.settings.sweep_per_hour
+            self._next, self._sweep_at = None, self._later(now)
+
+    def _later(self, now: float) -> float:
+        return now + HOUR / self.settings.sweep_per_hour if self.settings.sweep_per_hour else math.inf

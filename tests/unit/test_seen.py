@@ -76,24 +76,25 @@ def test_some_are_neighbours_from_anywhere_on(store: Store, share: float, found:
 
 def test_a_sweep_comes_when_it_is_time_and_passes_over_who_does_not_answer(store: Store) -> None:
     rounds = Rounds(ReconcileSettings(sweep_per_hour=60.0), store.seen)
+    assert [rounds.time_to_plan(now) for now in (940.0, 999.0, 1000.0)] == [False, False, True]
     rounds.plan([WIKI], 1000.0)
     assert rounds.due(WIKI) == "sweep"
     page_ids = rounds.pages("sweep", WIKI, 1001.0)
     assert page_ids == [1, 3, 4, 5, 6, 7]
     rounds.done("sweep", WIKI, page_ids, 1001.0)
-    rounds.plan([WIKI], 1060.0)
     assert rounds.due(WIKI) is None
+    assert [rounds.time_to_plan(now) for now in (1060.0, 1061.0)] == [False, True]
     store._db.execute("INSERT INTO seen VALUES (99, 'dewiki', 5.0)")
     rounds.plan([WIKI, "dewiki"], 1061.0)
     assert (rounds.due(WIKI), rounds.due("dewiki")) == (None, "sweep")
-    rounds.plan([WIKI, "dewiki"], 1066.0)  # it was not done
+    rounds.plan([WIKI, "dewiki"], 1062.0)  # it was not done
     assert (rounds.due(WIKI), rounds.due("dewiki")) == ("sweep", None)
 
 
 def test_what_is_switched_off_is_never_due(store: Store) -> None:
     rounds = Rounds(ReconcileSettings(sample=0, sweep_per_hour=0.0), store.seen)
     rounds.samples.add(WIKI)
-    rounds.plan([WIKI], 1000.0)
+    assert not any(rounds.time_to_plan(now) for now in (1000.0, 10.0**12))
     assert rounds.due(WIKI) is None
 
 
