@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
+from syncer import sqlite
 from syncer.journal import Erasure, Record, Topic
 from syncer.journal import sqlite as journal_module
 from syncer.journal import values as values_module
 from syncer.journal.sqlite import MIGRATIONS, SqliteJournal
 from syncer.model import NOTHING, Visibility
-from syncer.seal import unseal
+from syncer.seal import KEY, unseal
 from syncer.wire import decode_mutation
 from tests.command import ROOT
 from tests.following import opened, record
@@ -134,6 +135,30 @@ async def test_what_comes_and_goes_for_long_leaves_nothing_behind(
     await journal.close()
 
 
+def test_of_a_key_that_is_overwritten_there_is_no_copy_whatever_was_removed_beside_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(values_module, "KEYS", 4)
+    path, rng = folder / "keys.db", random.Random(6)
+    with contextlib.closing(sqlite.connect(path, (values_module.SCHEMA,))) as db:
+        values = values_module.Values(db)
+        before = [rng.randbytes(KEY) for _ in range(1_600)]
+        for at in range(0, 1_600, 40):
+            with sqlite.transaction(db):
+                values.keep(at, b"".join(before[at : at + 40]))
+                values.drop_keys(at - 600 + rng.randrange(40))
+        first = db.execute("SELECT min(block) FROM keys").fetchone()[0] * 4
+        assert values.plain((1_599, b"", values_module.SEALED)) == b""
+        assert [values._key(at) for at in range(first, 1_600)] == before[first:]
+        for at in range(first, 1_600):
+            with sqlite.transaction(db):
+                values.keep(at, rng.randbytes(KEY))
+        assert sqlite.checkpoint(db)
+        files = b"".join(file.read_bytes() for file in folder.iterdir())
+        assert values._key(1_599) in files
+        assert [at for at, key in enumerate(before) if key in files] == []
+
+
 async def test_everything_else_stays_as_it_was(journal: SqliteJournal, pages: Pages) -> None:
     rng = random.Random(2)
     kept = [record(pages.snapshot(page_id, f"Page {page_id}", noise(rng, 3_000))) for page_id in range(2, 9)]
@@ -213,7 +238,8 @@ async def test_who_reads_for_ever_is_told_of_and_holds_up_nobody_for_long(
 KILLED = textwrap.dedent("""
     import asyncio, os, signal, sys
     from pathlib import Path
-    from syncer.journal import Erasure
+    from syncer import sqlite
+from syncer.journal import Erasure
     from syncer.model import NOTHING
     from tests.following import opened
     from tests.mutations import Pages
