@@ -238,8 +238,7 @@ async def test_who_reads_for_ever_is_told_of_and_holds_up_nobody_for_long(
 KILLED = textwrap.dedent("""
     import asyncio, os, signal, sys
     from pathlib import Path
-    from syncer import sqlite
-from syncer.journal import Erasure
+    from syncer.journal import Erasure
     from syncer.model import NOTHING
     from tests.following import opened
     from tests.mutations import Pages
