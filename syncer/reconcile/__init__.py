@@ -165,11 +165,8 @@ class Reconcile:
 
     def filling(self, out: frozenset[str]) -> dict[str, str]:
         """The wikis of which a gap is being filled, or has to be, and where that is; not those out of the way."""
-        return {
-            wiki_id: f"{each.job.listed} {each.job.more or each.job.start}" if each.job else "waits"
-            for wiki_id, each in self._wikis.items()
-            if wiki_id not in out and (self._open_gap(each) or (each.job and each.job.gap))
-        }
+        jobs = ((wiki_id, self._next_job(each)) for wiki_id, each in self._wikis.items() if wiki_id not in out)
+        return {wiki_id: f"{job.listed} {job.more or job.start}" for wiki_id, job in jobs if job and job.gap}
 
     def ready(self, now: float) -> Iterator[str]:
         """The wikis that there is something to ask of: gaps first, then windows, then whoever was asked longest ago."""
@@ -185,7 +182,9 @@ class Reconcile:
         self._not_before[wiki_id] = until
 
     def _next_job(self, each: Reconciled) -> Job | None:
-        if each.job or not self._wanted(each.wiki_id, each.domain):
+        if not self._wanted(each.wiki_id, each.domain):
+            return None
+        if each.job:
             return each.job
         if gap := self._open_gap(each):
             start = min(_seconds(gap[0] or gap[1]), _seconds(each.window_to))

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import pytest
+
+from syncer.config import JournalSettings
 from syncer.demo.actions import WEIGHTS, Workload
 from syncer.demo.farm import Farm
 from syncer.demo.sites import SITES
+from syncer.journal import POSITION_KEY, Record, Topic, latest, open_journal
+from syncer.model import Position
+from syncer.records import decode_resume, encode_resume
+from tests.e2e import test_mediawiki as on_lab
 from tests.farmland import PATIENCE, Farmland, Hub, arrive, verify
 
 if TYPE_CHECKING:
     import subprocess
+    from collections.abc import Callable
     from pathlib import Path
 
     from syncer.demo.actions import Done
+    from tests.e2e.lab import Lab
+    from tests.e2e.program import Syncer
 
 DAY = 86_400.0
 DEATHS = ("reconcile-found:1", "reconcile-appended:1", "reconcile-found:3", "reconcile-appended:2")  # on the way
@@ -102,3 +114,43 @@ def test_a_gap_that_no_wiki_reaches_back_over_ends_the_hub(tmp_path: Path) -> No
             assert "start anew" in hub.log
         finally:
             hub.clean_up()
+
+
+def grow_old(program: Syncer, days: float) -> None:
+    """The hub has not been at work for so long: that is how old its position is."""
+
+    async def change() -> None:
+        journal = await open_journal(JournalSettings(url=f"sqlite:///{program.folder}/journal.db"), create=False)
+        resume = decode_resume((await latest(journal, Topic.POSITIONS, 0))[POSITION_KEY].value)
+        then = {source: at - int(days * DAY * 1000) for source, at in resume.position.timestamps.items()}
+        resume = replace(resume, position=Position(then))
+        await journal.append(Record(Topic.POSITIONS, 0, POSITION_KEY, encode_resume(resume)))
+        await journal.close()
+
+    asyncio.run(change())
+
+
+@pytest.mark.timeout(600)
+def test_a_real_wiki_tells_what_the_feed_has_lost(
+    start_lab: Callable[..., Lab], set_up: Callable[..., Syncer], seed: int
+) -> None:
+    """Everything that is done on a wiki, and the feed keeps nothing of most of it. What no list names is found by the sweep."""
+    lab = start_lab()
+    program = set_up(lab, streams=("recentchange",), journal={"RECONCILE__SWEEP_PER_HOUR": "3600"})
+    lab.edits(80, seed)
+    on_lab.arrive(program)
+    lab.edits(150, seed + 100)
+    lab.set_fault("retention", 1)
+    lab.edits(1, seed + 200)
+    grow_old(program, 8)
+    hub = program.start("run")
+    lab.set_fault("retention", 0)
+    lab.edits(30, seed + 300)
+    time.sleep(8.0)  # sweeps, of all pages by now
+    program.stop(hub)
+    on_lab.arrive(program)
+    on_lab.verify(lab, program, hidden_are_told=False)
+    told = json.loads(program.ask("status", "--json"))
+    (gap,) = told["feed"]["gaps"]
+    assert told["reconcile"]["filled"] == {" to ".join(gap): 1}
+    assert told["reconcile"]["found"]["gap"] > 20

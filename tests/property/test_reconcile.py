@@ -117,6 +117,32 @@ def test_days_that_the_feed_has_lost_are_made_up_for(
         run(monkeypatch, lambda clock, seed=seed: main(clock, seed))  # type: ignore[misc]
 
 
+def test_a_wiki_that_is_not_wanted_any_more_is_not_asked_and_nobody_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main(clock: Clock) -> None:
+        farm = Farm(SITES[:2], pages=30, seed=1, clock=clock.time)
+        rig = Rig(farm, clock, tmp_path, reconcile=LISTS_ALONE)
+        await rig.open()
+        work = Workload(farm, seed=1, weights=TOLD)
+        async with rig.running():
+            await live(rig, work, Pace(), 30)
+            await rig.drain()
+            await rig.stop()
+            wiki = rig.settings.wiki.model_copy(update={"exclude": ("dewiki",)})
+            rig.settings = rig.settings.model_copy(update={"wiki": wiki})
+            await rig.start()
+            await unheard(rig, work, 50, 2 * DAY)
+            begun = len(rig.starts)
+            await rig.drain()
+            assert {wiki_id for _, wiki_id, *_ in rig.starts[begun:]} == {"enwiki"}
+            gap = list(rig.gaps[0])
+            assert await watermarks(rig) == {"dewiki": [gap], "enwiki": []}
+        await rig.journal.close()
+
+    run(monkeypatch, main)
+
+
 def test_what_the_feed_loses_is_found_within_the_hour(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
