@@ -172,9 +172,9 @@ class Enrich:
             return asyncio.run_coroutine_threadsafe(commit(records), loop).result()
 
         context, told = _context(self._settings, lambda: time.time() - self.api.ahead), self.watch.done
-        every, rewrites = self._journal.partitions, self._journal.rewrites
+        every, rewrites, clean = self._journal.partitions, self._journal.rewrites, lambda: self._journal.clean
         settler = await self._work(
-            lambda: Settler(self._store, append, context, now_iso, told, progress, keys, generation, every, rewrites)
+            lambda: Settler(self._store, append, context, now_iso, told, progress, keys, generation, every, rewrites, clean)
         )
         budget = Budget(self._pace, concurrency=self._settings.api.concurrency)
         sites = Sites(self._store, self.api, self._work)

@@ -79,7 +79,7 @@ class Settler:
 
     ``told`` hears of every outcome, once it is committed or needs nothing but that. ``open`` are the keys of what stands set
     aside, with the wiki, by partition. ``partitions`` is how many the journal has; ``progress`` are those that are owned;
-    ``rewrites`` is as in Journal.
+    ``rewrites`` and ``clean`` are as in Journal.
     """
 
     store: Store
@@ -92,6 +92,7 @@ class Settler:
     generation: int
     partitions: int
     rewrites: bool = False
+    clean: Callable[[], bool] = lambda: True
     gaps: tuple[Gap, ...] = ()
     filled: Mapping[str, frozenset[Gap]] = field(default_factory=dict)
     recent: Recent = field(init=False)
@@ -289,7 +290,7 @@ class Settler:
         """Commit the progress of partitions where something was finished without a mutation, and what the hub has honoured."""
         for partition in sorted(self._dirty):
             self.append(self._progress_records(partition))
-        if (receipts := self.store.debts.first(RECEIPTS_AT_ONCE)) and self.store.clean():
+        if (receipts := self.store.debts.first(RECEIPTS_AT_ONCE)) and self.store.clean() and self.clean():
             self.append([receipt_record(replace(one, mirror=HUB, honoured_at=self.clock())) for one in receipts])
             self.store.debts.paid(receipts)
 

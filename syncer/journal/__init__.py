@@ -175,12 +175,16 @@ class Owner(Protocol):
 class Journal(Protocol):
     """What readers see, and where an owner is had. ``identity`` is made with the journal and never changes.
 
-    ``rewrites``: what was appended can be taken out of it again. Else it stays until retention cuts it.
+    ``rewrites``: what was appended can be taken out of it again. Else it stays until retention cuts it. ``clean``: nothing that
+    was taken out is left in any file.
     """
 
     identity: str
     partitions: int
     rewrites: bool
+
+    @property
+    def clean(self) -> bool: ...  # noqa: D102 - above
 
     async def own(self, name: str, partitions: Collection[int] = ()) -> Owner:
         """Become the owner of that name (INGEST, a shard's).

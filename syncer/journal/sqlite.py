@@ -29,7 +29,8 @@ import structlog
 from syncer import sqlite
 from syncer.errors import Misconfigured, Missing, ResumeLost, Superseded
 from syncer.journal import COMPACTED, Record, Stored, Topic
-from syncer.journal.values import SCHEMA, SEALED, Values
+from syncer.journal.layout import MIGRATIONS
+from syncer.journal.values import SEALED, Values
 from syncer.seal import KEY, unseal
 from syncer.tasks import unless
 
@@ -52,29 +53,6 @@ TRIM_AT_ONCE = 1000  # records removed in one transaction, so that a writer wait
 SPARE = 0.1  # share of the file that may be free: what is appended next fills it again
 VACUUM_AT_ONCE = 500  # pages of 4 KiB given back in one transaction: 0.1 s
 DAY = 86_400.0
-
-FIRST_TOPICS = ("changes", "mutations", "set-aside", "positions", "progress", "watermarks")
-
-
-def _table(topic: str) -> str:
-    """The layout of a topic: a record's value is packed, sealed, both or neither (see values.py)."""
-    return (
-        f'CREATE TABLE "{topic}" ("offset" INTEGER PRIMARY KEY AUTOINCREMENT, part INTEGER NOT NULL, key TEXT NOT NULL,'
-        " headers BLOB NOT NULL, value BLOB NOT NULL, packed INTEGER NOT NULL, appended_at REAL NOT NULL);\n"
-        f'CREATE INDEX "{topic} by part" ON "{topic}" (part{", key" if topic in COMPACTED else ""});\n'
-    )
-
-
-# Released entries never change; a new one is appended and brings old files up to date.
-MIGRATIONS = (
-    "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;\n"
-    "CREATE TABLE owners (name TEXT PRIMARY KEY, epoch INTEGER NOT NULL) WITHOUT ROWID;\n"
-    # Where a partition begins once retention has cut it, and how many bytes of values a topic holds.
-    "CREATE TABLE floors (topic TEXT, part INTEGER, floor INTEGER NOT NULL, PRIMARY KEY (topic, part)) WITHOUT ROWID;\n"
-    "CREATE TABLE used (topic TEXT PRIMARY KEY, bytes INTEGER NOT NULL) WITHOUT ROWID;\n" + "".join(map(_table, FIRST_TOPICS)),
-    SCHEMA + 'CREATE INDEX "mutations by key" ON "mutations" (key);\n',
-    _table("receipts"),
-)
 
 
 class SqliteJournal:
@@ -170,6 +148,11 @@ class SqliteJournal:
 
     def _lock_of(self, name: str) -> Path:
         return Path(f"{self._path}.{name}.lock")
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing that was erased is left in the write-ahead log."""
+        return not self._unclean
 
     async def append(self, record: Record) -> int:
         """Append one record without owning anything."""

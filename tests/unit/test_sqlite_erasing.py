@@ -21,7 +21,7 @@ from syncer import sqlite
 from syncer.journal import Erasure, Record, Topic
 from syncer.journal import sqlite as journal_module
 from syncer.journal import values as values_module
-from syncer.journal.sqlite import MIGRATIONS, SqliteJournal
+from syncer.journal.layout import MIGRATIONS
 from syncer.model import NOTHING, Visibility
 from syncer.seal import KEY, unseal
 from syncer.wire import decode_mutation
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from syncer.journal.sqlite import SqliteJournal
     from syncer.model import Mutation
 
 
@@ -228,9 +229,11 @@ async def test_who_reads_for_ever_is_told_of_and_holds_up_nobody_for_long(
         await journal.commit([deleting(pages, 1)])
         await journal.commit([deleting(pages, 2)])
         assert watched.found()
+        assert not journal.clean
     assert len([entry for entry in logs if "as long as somebody reads" in entry["event"]]) == 1
     await journal.append(Record(Topic.CHANGES, 0, "c", b"{}"))  # the next who writes, whatever it is
     assert watched.found() == []
+    assert journal.clean
 
 
 # -- killed --------------------------------------------------------------------------------------------------------------

@@ -20,7 +20,8 @@ from syncer.config import JournalSettings, Retention
 from syncer.errors import JournalUnavailable, Misconfigured
 from syncer.journal import Record, Topic, latest, open_journal
 from syncer.journal import sqlite as journal_module
-from syncer.journal.sqlite import MIGRATIONS, SqliteJournal
+from syncer.journal.layout import MIGRATIONS
+from syncer.journal.sqlite import SqliteJournal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator

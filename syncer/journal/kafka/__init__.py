@@ -51,7 +51,7 @@ PATIENCE = 10.0  # seconds without one until a standby takes over: a broker that
 class KafkaJournal:
     """See :class:`syncer.journal.Journal`. ``wait`` serves one waiter at a time."""
 
-    rewrites = False
+    rewrites, clean = False, True
 
     def __init__(self, settings: JournalSettings) -> None:
         self._prefix, self.partitions = settings.prefix, settings.partitions
