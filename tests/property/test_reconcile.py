@@ -232,3 +232,40 @@ async def different(rig: Rig) -> set[tuple[Any, ...]]:
     """The pages of which the mirror has something else than the wiki; those that it has and the wiki has not among them."""
     mine, true = by_key(await rig.mirrored()), by_key(rig.farm.export())
     return {key for key, page in mine.items() if true.get(key) != page}
+
+
+def test_what_is_fresh_does_not_wait_for_what_is_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of pages are made up for at 180 requests a minute; an edit every two seconds is published within seconds."""
+
+    async def main(clock: Clock) -> None:
+        farm = Farm(SITES[:2], clock=clock.time)
+        rig = Rig(farm, clock, tmp_path, per_minute=180, reconcile=LISTS_ALONE, streams=STREAMS[:1])
+        await rig.open()
+        delays: list[float] = []
+        async with rig.running():
+            for wiki in farm.wikis.values():
+                wiki.edit("Fresh", "0")
+            await rig.feed()
+            await rig.drain()
+            await rig.stop()
+            since = clock.time()
+            for number in range(2_000):
+                await asyncio.sleep(60.0)
+                for wiki in farm.wikis.values():
+                    wiki.edit(f"Old {number}", f"text {number}")
+            await rig.miss(since)
+            await rig.start()
+            rig.enrich.watch.on_outcome.append(
+                lambda change, _outcome, delay: delays.append(delay) if change.source.stream != "reconcile" else None
+            )
+            while not delays or rig.enrich.status()["filling"]:
+                farm["enwiki"].edit("Fresh", f"{clock.time()}")
+                await rig.feed()
+                await asyncio.sleep(2.0)
+            await equal(rig)
+            assert 4_000 <= sum(each.found["gap"] for each in (await states(rig)).values()) < 4_010
+            assert len(delays) > 10
+            assert max(delays) < 10.0
+        await rig.journal.close()
+
+    run(monkeypatch, main)
