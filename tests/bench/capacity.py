@@ -6,7 +6,8 @@ Every edit and creation recorded becomes the mutation that the hub would compose
 comment, and a text as long as the page was, made of real pages around a real edit. All wikis are given wikitext, Wikidata and
 Commons too. They are written to a real broker in the transactions that the budget makes of them at 180 requests a minute, and the
 changes in those that ingest makes, four a second. Counted are the bytes of the broker's files, one copy; compacted topics do not
-grow. Of articles, ingest appends the changes of all namespaces, as it does by default.
+grow. Of articles, ingest appends the changes of all namespaces, as it does by default. What a topic may hold is divided among its
+partitions, whatever they have: so the fullest decides how far back it reaches, and what has to be set for so many days.
 
 Unknown: the hub sees every page for the first time, and publishes its whole text with the patch from the revision before. Known:
 it has published the page before, and sends the patch, but for creations. A log entry counts as a mutation of a known page.
@@ -229,7 +230,9 @@ async def measure(cluster: Cluster, recording: str, scope: str) -> None:
     print("  ", *(f"{each.each:7,.0f}" for each in (unknown, known, change)), end="")
     print("  ", *(f"{each / 1e9:7.2f}" for each in day.values()), f"{edits * statistics.mean(sizes) * DAY / 1e9:7.1f}", end="")
     print("  ", *(f"{share:7.0%}" for share in shares.values()), end="")
-    print("  ", *(f"{most[what] / PARTITIONS / (day[what] * share):7.1f}" for what, share in shares.items()))
+    print("  ", *(f"{most[what] / PARTITIONS / (day[what] * share):7.1f}" for what, share in shares.items()), end="")
+    days = {"known": kept.mutations_days, "changes": kept.changes_days}
+    print("  ", *(f"{days[what] * day[what] * shares[what] * PARTITIONS / 1e9:7.0f}" for what in days))
 
 
 def main() -> None:
@@ -238,7 +241,7 @@ def main() -> None:
     with broker() as cluster:
         for recording in RECORDED:
             print(f"\n{recording.partition(',')[0]:36}{'bytes a record':26}{'GB a day':34}", end="")
-            print(f"{'in the fullest partition':26}days until that is cut")
+            print(f"{'in the fullest partition':26}{'days until that is cut':26}GB for the days set")
             print(
                 f"  {'':9} {'edits':>5} {'log/s':>5} {'KB':>5} {'batch':>5}   {three}   {three} {'texts':>7}   {three}   {three}"
             )
