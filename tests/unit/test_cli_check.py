@@ -18,6 +18,7 @@ import pytest
 from syncer.journal import POSITION_KEY, Record, Topic, change_record
 from syncer.model import Cause, Change, Position, Source
 from syncer.progress import PROGRESS_KEY, Counts, Progress
+from syncer.reconciled import Reconciled, reconciled_key
 from syncer.records import Resume, encode_resume
 from syncer.store import Store
 from tests.command import Place, Said
@@ -164,7 +165,8 @@ def test_without_a_hub_health_is_1_and_status_is_told_from_the_journal(run: Run,
 
 
 HUB = {
-    "live": {"feed": {"connected": True, "quiet": {"codfw.x": 2101.5}}, "enrich": {"wikis_out": ["frwiki", "nlwiki"]},
+    "live": {"feed": {"connected": True, "quiet": {"codfw.x": 2101.5}},
+             "enrich": {"wikis_out": ["frwiki", "nlwiki"], "filling": {"dewiki": "logevents 2026-11-03T09:00:00Z"}},
              "delay": {"changes": 3, "median_seconds": 1.2, "p99_seconds": 3.4}},
     "budget": {"requests_last_minute": 42, "requests_per_minute": 180},
 }  # fmt: skip
@@ -174,10 +176,12 @@ def test_status_tells_what_was_done_what_is_known_and_what_a_hub_says(run: Run, 
     gap = ((None, "2026-11-02T09:00:00Z"), ("2026-11-03T09:00:00Z", "2026-11-04T09:00:00Z"))
     resume = Resume(Position({("eqiad.x", 0): 1_762_077_598_000}), {}, {"canary": 4321}, {"bad_json": 2}, gap)
     progress = Progress(counts=Counts(published=1, skipped=Counter(page_gone=2), set_aside=Counter(poison=3)))
+    states = [Reconciled(f"wiki{n}", "a.example", "2026-11-04T09:00:00Z", gap[2 - n :], found=Counter(gap=3)) for n in range(2)]
     asyncio.run(
         place.prepare(
             Record(Topic.POSITIONS, 0, POSITION_KEY, encode_resume(resume)),
             Record(Topic.PROGRESS, 0, PROGRESS_KEY, progress.encode()),
+            *(Record(Topic.PROGRESS, 0, reconciled_key(each.wiki_id), each.encode()) for each in states),
         )
     )
     with answering(json.dumps(HUB).encode()) as port:
@@ -187,7 +191,9 @@ def test_status_tells_what_was_done_what_is_known_and_what_a_hub_says(run: Run, 
     rows = dict(re.split(r"  +", line.strip(), maxsplit=1) for line in said.splitlines())
     assert rows.items() >= {
         "published": "1", "skipped: page_gone": "2", "set_aside: poison": "3", "events skipped: canary": "4,321",
-        "events set_aside: bad_json": "2", "known gap": "2026-11-03T09:00:00Z to 2026-11-04T09:00:00Z", "hub": "running",
+        "events set_aside: bad_json": "2", "hub": "running",
+        "known gap": "2026-11-03T09:00:00Z to 2026-11-04T09:00:00Z, filled for 1 of 2 wikis", "found by reconciling: gap": "6",
+        "filling a gap: dewiki": "logevents 2026-11-03T09:00:00Z",
         "feed": "connected", "topics gone quiet": "codfw.x", "delay, median and 99 of 100": "1.2 s, 3.4 s",
         "requests in the last minute": "42 of 180",
         "wikis that do not answer": "frwiki, nlwiki",
