@@ -77,7 +77,7 @@ def _known(feed: dict[str, Any], reconcile: dict[str, Any]) -> Iterator[tuple[st
         yield from _by_reason(f"events {outcome}", feed[outcome])
     for start, end in feed["gaps"]:
         filled = reconcile["filled"].get(f"{start} to {end}")
-        known = "" if filled is None else f", filled for {filled} of {reconcile['wikis']} wikis"
+        known = "" if filled is None or not reconcile["wikis"] else f", filled for {filled} of {reconcile['wikis']} wikis"
         yield "known gap", f"{start or 'everything before'} {'to ' * bool(start)}{end}{known}"
     yield from _by_reason("found by reconciling", reconcile["found"])
     newest = feed["newest_event"]

@@ -105,7 +105,7 @@ class Settler:
     def __post_init__(self) -> None:
         """Start with the wikis that the store knows."""
         context = self.context()
-        self.recent = Recent(context.young, context.now)
+        self.recent = Recent(context.young)
         for partition, progress in self.progress.items():
             self._marks[partition], self._wikis[partition] = [], set()
             progress.open_set_asides = Counter(self.open[partition].values())
@@ -180,6 +180,7 @@ class Settler:
         bots = frozenset(rev_id for item in items if item.change.bot for rev_id in item.change.rev_ids)
         batch = _Batch(partition, self.view(wiki_id), Frame(site, self.generation, self.clock(), bots))
         outcomes: list[tuple[Item, Outcome]] = []
+        self.recent.since = min(self.recent.since, self.context().now)
         with self.store.folding():
             self._rehydrate(batch.view, answers)
             for item in items:

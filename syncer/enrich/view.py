@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -17,11 +18,12 @@ if TYPE_CHECKING:
 class Recent:
     """When pages, by id, were published of or found missing last, and titles empty; for ``horizon`` seconds. Times of the epoch.
 
-    What was before ``since`` is not known: it may have been just before.
+    What was before ``since`` is not known: it may have been just before. It is the first moment that was noted by the wikis'
+    clock, of which the first answer tells.
     """
 
     horizon: float
-    since: float
+    since: float = math.inf
     _at: OrderedDict[tuple[str, int | str], float] = field(default_factory=OrderedDict)
 
     def note(self, wiki_id: str, page: int | str, now: float) -> None:

@@ -9,7 +9,7 @@ from collections import deque
 from email.utils import parsedate_to_datetime
 
 LOOKED_AT = 8  # answers: ``Date`` is in whole seconds, and says when the answer began, so that the least of some is right
-AT_EASE = 1.0  # seconds, below which nothing is corrected: a clock that is right never jumps
+AT_EASE = 1.0  # seconds by which the least may rise, for want of an answer that is as quick
 
 
 class Skew:
@@ -20,14 +20,13 @@ class Skew:
         self._latest = deque[float](maxlen=LOOKED_AT)
 
     def answered(self, date: str | None, now: float) -> bool:
-        """An answer came now that says when it was made; whether ``ahead`` is another one because of it."""
+        """An answer came now that says when it was made; whether ``ahead`` is quite another one because of it."""
         try:
             made = parsedate_to_datetime(date or "").timestamp()
         except ValueError:
             return False
         self._latest.append(now - made)
-        least = min(self._latest)
-        if abs(least - self.ahead) <= AT_EASE:
-            return False
-        self.ahead = least
-        return True
+        least, before = min(self._latest), self.ahead
+        if not before - AT_EASE / 100 <= least <= before + AT_EASE:
+            self.ahead = least
+        return abs(self.ahead - before) > AT_EASE
