@@ -63,6 +63,7 @@ class Session:
                 records = await journal.read(Topic.CHANGES, partition, progress.read_to, limit=READ_AT_ONCE)
                 if records:
                     found = True
+                    self.house.reconcile.heard(records)
                     await self._enqueue(await self.house.work(partial(settler.take_in, partition, records, loop.time())))
             self.caught_up = not found
             self.woken.set()
@@ -84,7 +85,6 @@ class Session:
                 queue = self.queues.get(change.wiki_id)
                 if queue is None:
                     queue = self.queues[change.wiki_id] = WikiQueue(change.wiki_id, change.domain)
-                    self.house.reconcile.met(change.wiki_id, change.domain)
                 queue.add(item)
                 self._tell(queue)
         if out:  # first of all: a probe counts on it

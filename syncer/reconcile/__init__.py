@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache, partial
@@ -30,7 +31,7 @@ from syncer.journal import POSITION_KEY, Record, Topic, change_record, latest, p
 from syncer.reconcile.compare import Compare
 from syncer.reconcile.rounds import Rounds
 from syncer.reconciled import REACHES_BACK, Gap, Job, Reconciled, reconciled_key
-from syncer.records import decode_resume
+from syncer.records import decode_change, decode_resume
 from syncer.telemetry import RECONCILE_FOUND, RECONCILE_REQUESTS
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
     from syncer.config import Settings
     from syncer.fetch import Listing
-    from syncer.journal import Journal
+    from syncer.journal import Journal, Stored
     from syncer.model import Answer, Change
     from syncer.store import Store
 
@@ -93,7 +94,8 @@ class Reconcile:
     _scope: Scope = field(init=False)
     _namespaces: frozenset[object] = field(init=False)
     _wikis: dict[str, Reconciled] = field(default_factory=dict)
-    _met: dict[str, str] = field(default_factory=dict)
+    _met: dict[str, str] = field(default_factory=dict)  # with their domains
+    _heard: set[str] = field(default_factory=set)
     _pages: dict[str, _Page] = field(default_factory=dict)
     _not_before: dict[str, float] = field(default_factory=dict)
     _last: dict[str, float] = field(default_factory=dict)
@@ -112,14 +114,17 @@ class Reconcile:
                 if key.startswith(reconciled_key("")):
                     each = Reconciled.decode(stored.value)
                     self._wikis[each.wiki_id] = each
-        for wiki_id, domain in (await self.work(self.store.wikis)).items():
-            self.met(wiki_id, domain)
+        self._met = await self.work(self.store.wikis)
         await self.learn()
 
-    def met(self, wiki_id: str, domain: str) -> None:
-        """There is such a wiki."""
-        if wiki_id not in self._wikis:
-            self._met[wiki_id] = domain
+    def heard(self, records: Iterable[Stored]) -> None:
+        """These changes were taken in: there are such wikis, whatever becomes of the changes."""
+        for record in records:
+            wiki_id = record.headers.get("wiki")
+            if wiki_id and wiki_id not in self._heard:
+                self._heard.add(wiki_id)
+                with suppress(KeyError, TypeError, ValueError):  # what is no change is set aside as that
+                    self._met[wiki_id] = decode_change(record.value).domain
 
     async def learn(self) -> None:
         """Learn what gaps the feed has and how far it is; note the wikis that are new; plan what to look at."""
@@ -128,7 +133,11 @@ class Reconcile:
             self.gaps = resume.gaps
             self._reached = max(resume.position.timestamps.values(), default=0) / 1000 or None
         met, self._met = self._met, {}
-        new = [Reconciled(wiki_id, domain, self._begin()) for wiki_id, domain in met.items() if self._wanted(wiki_id, domain)]
+        new = [
+            Reconciled(wiki_id, domain, self._begin())
+            for wiki_id, domain in met.items()
+            if wiki_id not in self._wikis and self._wanted(wiki_id, domain)
+        ]
         if new:
             await self.work(partial(self.append, [self._record(each) for each in new]))
             self._wikis.update((each.wiki_id, each) for each in new)

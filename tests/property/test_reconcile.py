@@ -187,6 +187,28 @@ def test_what_the_feed_loses_is_found_within_the_hour(
         run(monkeypatch, lambda clock, seed=seed: main(clock, seed))  # type: ignore[misc]
 
 
+def test_a_wiki_of_which_nothing_wanted_was_heard_is_looked_at_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main(clock: Clock) -> None:
+        farm = Farm(SITES[:1], clock=clock.time)
+        scope = WikiSettings(namespaces=(0,))
+        rig = Rig(farm, clock, tmp_path, reconcile=LISTS_ALONE, wiki=scope, streams=STREAMS[:1])
+        await rig.open()
+        (wiki,) = farm.wikis.values()
+        async with rig.running():
+            wiki.edit("Talk:A", "all that is heard")
+            await rig.drain()
+            farm.faults = replace(farm.faults, lose=1.0)
+            wiki.edit("A", "unheard")
+            await asyncio.sleep(3600.0 + 240.0)
+            await rig.journal.commit([rig.noted()])
+            await asyncio.sleep(60.0)
+            await equal(rig)
+            assert [page["title"] for page in await rig.mirrored()] == ["A"]
+        await rig.journal.close()
+
+    run(monkeypatch, main)
+
+
 @pytest.mark.parametrize(
     ("by", "settings"),
     [
