@@ -23,6 +23,7 @@ T = TypeVar("T")
 EPOCH = 1_800_000_000.0  # what the wall clock says when the loop's says 0
 CLOCKED = (
     "syncer.enrich",
+    "syncer.enrich.session",
     "syncer.enrich.sites",
     "syncer.enrich.watch",
     "syncer.fetch.client",

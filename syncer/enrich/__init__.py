@@ -30,11 +30,12 @@ from syncer.enrich.catchup import catch_up, load_progress, open_set_asides
 from syncer.enrich.house import House
 from syncer.enrich.inwork import InWork
 from syncer.enrich.outages import UNAVAILABLE, Outages
-from syncer.enrich.session import Session
+from syncer.enrich.session import PAUSED, Session
 from syncer.enrich.settle import Settler
 from syncer.enrich.sites import Sites
 from syncer.enrich.watch import Watch
 from syncer.errors import JournalUnavailable, OutcomeUnknown
+from syncer.fetch.verdict import LONGEST_PAUSE
 from syncer.journal import WHOLE, Record, Topic
 from syncer.progress import PROGRESS_KEY
 from syncer.tasks import unless
@@ -148,6 +149,8 @@ class Enrich:
         partitions = self._shard.partitions(self._journal.partitions)
         owner = self._owner = await self._journal.own(self._shard.owner, partitions)
         fresh = await self._work(self._is_fresh)
+        if paused := await self._work(partial(self._store.meta, PAUSED)):
+            self._pace.pause(loop.time() + min(float(paused) - time.time(), LONGEST_PAUSE))
         progress, generation = await load_progress(self._journal, partitions, fresh=fresh)
         if folded := await catch_up(self._journal, self._store, partitions, self._work, fresh=fresh):
             log.info("the store has caught up", mutations=folded)

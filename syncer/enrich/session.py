@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 READ_AT_ONCE = 500  # changes of a partition: half a MiB
+PAUSED = "paused until"  # the store's note of what a wiki asked for, in seconds since the epoch
 READ_EVERY = 1.0  # seconds between looks for new changes, where the journal says nothing
 ROOM = 500  # changes waiting, above which nothing is reconciled: what that finds would wait with them
 PATIENCE = 30.0  # seconds for which reconciling gives way to what is fresher; then it has one request
@@ -145,7 +147,7 @@ class Session:
             await house.reconcile.step(wiki_id)
             house.budget.answered(wiki_id)
         except Throttled as error:
-            house.budget.throttled(wiki_id, now(), error.after or 0.0)
+            await self._throttled(wiki_id, error)
         except WikiUnavailable as error:
             house.budget.failed(wiki_id, now(), error.after)
             house.outages.failed(wiki_id, error)
@@ -166,7 +168,7 @@ class Session:
 
     async def _handle(self, queue: WikiQueue) -> None:
         """Take a batch and see it through; whatever it could not finish waits again."""
-        now, house = asyncio.get_running_loop().time, self.house
+        house = self.house
         batch = Batch(queue, queue.take(), self.api, house.settler, house.work, self.in_work)
         self._tell(queue)
         try:
@@ -177,8 +179,7 @@ class Session:
             house.budget.answered(queue.wiki_id)
             house.outages.answered(queue.wiki_id)
         except Throttled as error:
-            until = house.budget.throttled(queue.wiki_id, now(), error.after or 0.0)
-            log.warning("the API asks us to wait", wiki=queue.wiki_id, why=str(error), seconds=round(until - now(), 1))
+            await self._throttled(queue.wiki_id, error)
         except WikiUnavailable as error:
             await self._failed(batch, error)
         finally:
@@ -193,6 +194,13 @@ class Session:
             await batch.aside(list(batch.pending), error)
         else:
             await batch.see_through(site)
+
+    async def _throttled(self, wiki_id: str, error: Throttled) -> None:
+        """Leave all wikis in peace for as long as one asks for, across a restart too."""
+        now = asyncio.get_running_loop().time()
+        seconds = self.house.budget.throttled(wiki_id, now, error.after or 0.0) - now
+        log.warning("the API asks us to wait", wiki=wiki_id, why=str(error), seconds=round(seconds, 1))
+        await self.house.work(partial(self.house.settler.store.remember, PAUSED, str(time.time() + seconds)))
 
     async def _failed(self, batch: Batch, error: WikiUnavailable) -> None:
         """Leave the wiki in peace for a while; if that lasts, take it out of the way."""

@@ -22,7 +22,7 @@ from syncer.model import Cause, Change, Source
 from syncer.status import read_status, set_asides
 from syncer.store import Store
 from tests.inprocess import CrashingJournal, FarmApi, Rig, Trouble
-from tests.virtual import run
+from tests.virtual import EPOCH, run
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -532,3 +532,28 @@ def test_scope_is_what_the_settings_say(play: Play) -> None:
         assert {page["namespace"] for page in await rig.mirrored()} <= {0, 2}
 
     play(story, wiki=WikiSettings(namespaces=(0, 2)), trouble=Trouble(apart=1.0))
+
+
+def test_what_a_wiki_asked_for_holds_across_a_restart(play: Play) -> None:
+    """Of all wikis: who died meanwhile asks no sooner."""
+
+    async def story(rig: Rig) -> None:
+        await rig.start()
+        rig.broken["enwiki"] = "ratelimited"
+        await edit(rig, "enwiki", 1)
+        await until(lambda: len(rig.starts) > 5)
+        await asyncio.sleep(1.0)
+        refused = rig.starts[-1][0]
+        rig.broken.clear()
+        await rig.stop()
+        store = Store(rig.folder / "store.db", 10**9)
+        paused = float(store.meta("paused until") or 0) - EPOCH
+        store.close()
+        assert paused > refused + 10
+        await rig.start()
+        await edit(rig, "dewiki", 1)
+        await rig.drain()
+        assert paused <= rig.starts[6][0] < paused + 2
+        await rig.stop()
+
+    play(story)
