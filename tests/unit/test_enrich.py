@@ -549,7 +549,7 @@ def test_what_a_wiki_asked_for_holds_across_a_restart(play: Play) -> None:
         store = Store(rig.folder / "store.db", 10**9)
         paused = float(store.meta("paused until") or 0) - EPOCH
         store.close()
-        assert paused > refused + 10
+        assert paused > refused + 5
         await rig.start()
         await edit(rig, "dewiki", 1)
         await rig.drain()
