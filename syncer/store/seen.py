@@ -46,14 +46,15 @@ class Seen:
         return []
 
     def some(self, wiki_id: str, count: int, share: float) -> list[int]:
-        """So many neighbouring pages, by id, from that share (0 to 1) of the wiki's ids on."""
+        """So many neighbouring pages, by id, from that share (0 to 1) of the wiki's ids on, and after the last the first."""
         low, high = self._db.execute("SELECT min(page_id), max(page_id) FROM pages WHERE wiki = ?", (wiki_id,)).fetchone()
         if low is None:
             return []
-        query = "SELECT page_id FROM pages WHERE wiki = ? AND page_id >= ? AND live ORDER BY page_id LIMIT ?"
         begin = low + int(share * (high - low))
-        found = [page_id for (page_id,) in self._db.execute(query, (wiki_id, begin, count))]
-        return found or [page_id for (page_id,) in self._db.execute(query, (wiki_id, low, count))]
+        query = "SELECT page_id FROM pages WHERE wiki = ? AND page_id BETWEEN ? AND ? AND live ORDER BY page_id LIMIT ?"
+        found = self._db.execute(query, (wiki_id, begin, high, count)).fetchall()
+        found += self._db.execute(query, (wiki_id, low, begin - 1, count - len(found))).fetchall()
+        return [page_id for (page_id,) in found]
 
     def saw(self, wiki_id: str, page_ids: Iterable[int], now: float) -> None:
         """These were looked at now."""

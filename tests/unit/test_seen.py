@@ -68,7 +68,9 @@ def test_pages_that_are_gone_are_in_nobodys_way(monkeypatch: pytest.MonkeyPatch,
     assert store.seen.unseen(WIKI, 50, 21.0) == []
 
 
-@pytest.mark.parametrize(("share", "found"), [(0.0, [1, 3, 4]), (0.2, [3, 4, 5]), (0.5, [4, 5, 6]), (0.99, [6, 7]), (1.0, [7])])
+@pytest.mark.parametrize(
+    ("share", "found"), [(0.0, [1, 3, 4]), (0.2, [3, 4, 5]), (0.5, [4, 5, 6]), (0.99, [6, 7, 1]), (1.0, [7, 1, 3])]
+)
 def test_some_are_neighbours_from_anywhere_on(store: Store, share: float, found: list[int]) -> None:
     assert store.seen.some(WIKI, 3, share) == found
     assert store.seen.some("dewiki", 3, share) == []
