@@ -138,6 +138,11 @@ class Hub:
         if journal is None:
             return
         stack.push_async_callback(journal.close)
+        if part.shard.of > journal.partitions:
+            raise Misconfigured(
+                f"{part.shard.of} shards of {journal.partitions} partitions: some would have nothing",
+                hint="journal.partitions is the most that there can be; all processes must be of the same number of shards",
+            )
         if not part.standby:
             await self._own(journal, stop)  # the stages take it over; a second hub ends here, before it opens anything else
         if part.enrich:

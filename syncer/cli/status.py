@@ -51,7 +51,7 @@ def _asked(settings: Settings) -> dict[str, Any] | None:
         live = orjson.loads(ask_hub(settings, "/status"))
     except (OSError, ValueError):
         return None
-    return {name: live[name] for name in ("live", "budget") if name in live} if isinstance(live, dict) else None
+    return {name: live[name] for name in ("state", "live", "budget") if name in live} if isinstance(live, dict) else None
 
 
 def _show(told: dict[str, Any]) -> None:
@@ -87,7 +87,8 @@ def _known(feed: dict[str, Any], reconcile: dict[str, Any]) -> Iterator[tuple[st
 
 def _running(hub: dict[str, Any] | None) -> Iterator[tuple[str, int | str]]:
     """What only a hub that runs can tell."""
-    yield "hub", "running" if hub else "not running"
+    state = (hub or {}).get("state", "runs")
+    yield "hub", ("running" if state == "runs" else state) if hub else "not running"
     live, budget = (hub or {}).get("live", {}), (hub or {}).get("budget")
     if feed := live.get("feed"):
         yield "  feed", "connected" if feed["connected"] else "not connected"

@@ -40,7 +40,8 @@ OLD_BROKER = (kafka.UnsupportedVersionError, kafka.IncompatibleBrokerVersion, ka
 FENCED = (kafka.ProducerFenced, kafka.InvalidProducerEpoch)
 AWAY = (kafka.KafkaConnectionError, kafka.NodeNotReadyError, kafka.KafkaTimeoutError, TimeoutError)
 
-FAILURES = (kafka.KafkaError, TimeoutError, OSError, AssertionError)  # the last: aiokafka asserts what state it is in
+# The last two are what aiokafka says to who asks while it is being closed, and of a state that it is not in.
+FAILURES = (kafka.KafkaError, TimeoutError, OSError, kafka.ConsumerStoppedError, AssertionError)
 ASKED_WITHIN = 8_000  # milliseconds for a small answer
 LET_IN_WITHIN = 2.0  # seconds
 
