@@ -113,7 +113,7 @@ async def publish(texts: Sequence[tuple[bytes, bytes]]) -> tuple[float, float, d
         settings = config.load(
             flags={
                 "journal.url": f"sqlite:///{folder}/journal.db",
-                "api.requests_per_minute": 10**8,
+                "api.requests_per_minute": 10**6,
                 "contact": "bench@example.org",
             },
             environ={},

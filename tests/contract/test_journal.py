@@ -261,7 +261,7 @@ async def test_reading_goes_on_while_much_is_written(journal: Journal) -> None:
         assert [record.key for record in await journal.read(Topic.CHANGES, 0, start)] == ["a"]
         reads += 1
     await writing
-    assert reads > 5
+    assert reads > 2
 
 
 # -- ownership -----------------------------------------------------------------------------------------------------------
