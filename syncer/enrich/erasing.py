@@ -38,16 +38,21 @@ def erasures(mutation: Mutation) -> tuple[Erasure, ...]:
 
 def lasting(steps: Sequence[Step], change: Change, view: WikiView, whole: Collection[int]) -> list[Told]:
     """The steps for a journal that is rewritten. ``whole``: pages of which a whole text is to be appended before them anyway."""
-    found, done = list[Told](), set(whole)
+    found = list[Told]()
+    hidden = [rev_id for step in steps if not isinstance(step, Remove) for rev_id in _newly_hidden(step, view)]
+    broken = {page_id for page_id in view.holders(hidden) if (state := view.page(page_id)) and state.live} - set(whole)
+    others = broken - {step.page.page_id for step in steps}
     for step in steps:
-        if isinstance(step, Remove):
-            found.append(Told(step, change))
-            continue
         own = step.page.page_id or 0
-        broken = view.holders(_newly_hidden(step, view)) - done
-        found.append(Told(_whole(step) if own in broken else step, change))
-        found += (Told(again, replace(change, cause=Cause.REPAIR)) for again in _others(broken - {own}, view))
-        done |= broken
+        if isinstance(step, Remove) or own not in broken:
+            found.append(Told(step, change))
+        else:
+            found.append(Told(_whole(step), change))
+            broken.discard(own)
+    taken = {step.page.title for step in steps}
+    found += (
+        Told(again, replace(change, cause=Cause.REPAIR)) for again in _others(others, view) if again.page.title not in taken
+    )
     return found
 
 
