@@ -41,7 +41,7 @@ def lasting(steps: Sequence[Step], change: Change, view: WikiView, whole: Collec
     found = list[Told]()
     hidden = [rev_id for step in steps if not isinstance(step, Remove) for rev_id in _newly_hidden(step, view)]
     broken = {page_id for page_id in view.holders(hidden) if (state := view.page(page_id)) and state.live} - set(whole)
-    others = broken - {step.page.page_id for step in steps}
+    others = {page_id for page_id in broken if not _shows(page_id, hidden, view)} - {step.page.page_id for step in steps}
     for step in steps:
         own = step.page.page_id or 0
         if isinstance(step, Remove) or own not in broken:
@@ -73,6 +73,12 @@ def _newly_hidden(step: Bring | Redact, view: WikiView) -> list[int]:
     texts = [entry.rev_id for entry in step.redacted if not entry.visibility.text]
     known = view.hidden(texts)
     return [rev_id for rev_id in texts if known.get(rev_id, VISIBLE).text]
+
+
+def _shows(page_id: int, rev_ids: Collection[int], view: WikiView) -> bool:
+    """Whether one of the revisions is what is published of a page: it went elsewhere, and the page is yet to be read again."""
+    state = view.page(page_id)
+    return state is not None and state.revision is not None and state.revision.rev_id in rev_ids
 
 
 def _whole(step: Bring | Redact) -> Bring:

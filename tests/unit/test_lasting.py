@@ -18,11 +18,15 @@ CHANGE = Change(wiki_id="testwiki", domain="test.example", cause=Cause.VISIBILIT
 
 
 class Pages:
-    """Pages that hold revision 7: by id, their title, and whether they live."""
+    """Pages that hold revision 7: by id, their title, whether they live, and the revision that is published."""
 
-    def __init__(self, **pages: tuple[str, bool]) -> None:
-        self.pages = {int(name[1:]): SimpleNamespace(title=title, namespace=0, is_redirect=False, live=live)
-                      for name, (title, live) in pages.items()}  # fmt: skip
+    def __init__(self, **pages: tuple[str, bool, int]) -> None:
+        self.pages = {
+            int(name[1:]): SimpleNamespace(
+                title=title, namespace=0, is_redirect=False, live=live, revision=SimpleNamespace(rev_id=rev_id) if live else None
+            )
+            for name, (title, live, rev_id) in pages.items()
+        }
 
     def holders(self, rev_ids: Collection[int]) -> set[int]:
         return set(self.pages) if 7 in rev_ids else set()
@@ -44,18 +48,23 @@ def redact(page_id: int, title: str) -> Redact:
 
 
 def test_a_page_whose_records_are_erased_comes_whole_and_so_does_every_other() -> None:
-    pages = Pages(p1=("A", True), p2=("B", True))
+    pages = Pages(p1=("A", True, 8), p2=("B", True, 9))
     assert told(pages, redact(1, "A")) == [("Bring", 1, Cause.VISIBILITY), ("Bring", 2, Cause.REPAIR)]
     assert told(pages, redact(1, "A"), whole=(1, 2)) == [("Redact", 1, Cause.VISIBILITY)]
 
 
 def test_one_that_is_gone_does_not_come_back() -> None:
-    pages = Pages(p1=("A", False), p2=("B", False))
+    pages = Pages(p1=("A", False, 0), p2=("B", False, 0))
     assert told(pages, redact(1, "A")) == [("Redact", 1, Cause.VISIBILITY)]
 
 
 def test_one_whose_title_is_taken_by_the_same_change_does_not_take_it_back() -> None:
-    pages = Pages(p1=("A", True), p2=("B", True))
+    pages = Pages(p1=("A", True, 8), p2=("B", True, 9))
     moved = Bring(PageFacts(1, "B", 0, is_redirect=False), None, None, gap=False, redacted=(Redacted(7, HIDDEN),))
     assert told(pages, moved) == [("Bring", 1, Cause.VISIBILITY)]
     assert told(pages, moved, redact(2, "")) == [("Bring", 1, Cause.VISIBILITY), ("Bring", 2, Cause.VISIBILITY)]
+
+
+def test_one_that_is_still_published_with_what_is_hidden_is_not_published_again() -> None:
+    pages = Pages(p1=("A", True, 8), p2=("B", True, 7))
+    assert told(pages, redact(1, "A")) == [("Bring", 1, Cause.VISIBILITY)]
