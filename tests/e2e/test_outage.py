@@ -96,7 +96,7 @@ def test_a_gap_of_days_is_filled_and_live_goes_on(tmp_path: Path, seed: int) -> 
             told = json.loads(hub.ask("status", "--json"))
             (gap,) = told["feed"]["gaps"]
             assert told["reconcile"]["filled"] == {" to ".join(gap): told["reconcile"]["wikis"]} == {" to ".join(gap): 3}
-            assert told["reconcile"]["found"]["gap"] > 20
+            assert sum(told["reconcile"]["found"].values()) > 20  # by whoever came first
             assert "a gap is filled" in hub.log
         finally:
             hub.clean_up()
@@ -153,4 +153,4 @@ def test_a_real_wiki_tells_what_the_feed_has_lost(
     told = json.loads(program.ask("status", "--json"))
     (gap,) = told["feed"]["gaps"]
     assert told["reconcile"]["filled"] == {" to ".join(gap): 1}
-    assert told["reconcile"]["found"]["gap"] > 20
+    assert sum(told["reconcile"]["found"].values()) > 20  # by whoever came first

@@ -261,7 +261,7 @@ def test_killed_at_every_named_step(
 ) -> None:
     times = (1, 2, 3, 7) if pytestconfig.getoption("torture") else (2,)
     deaths = [(verb, at(step, nth)) for nth in times for verb, steps in STEPS.items() for step in steps]
-    chains = [hubs(cluster, fresh(f"step{number}")) for number in range(CHAINS)]
+    chains = [hubs(cluster, fresh(f"step{number}"), f"chain{number}") for number in range(CHAINS)]
     work = land.work(10**6, 5.0)
 
     def die(number: int) -> None:

@@ -259,7 +259,7 @@ KILLED = textwrap.dedent("""
 
         journal._writer.set_trace_callback(step)
         await journal.commit([deleting(pages, 1)])
-        print(steps)
+        print(steps, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
 
     asyncio.run(main(sys.argv[1], int(sys.argv[2])))

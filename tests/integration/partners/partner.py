@@ -95,7 +95,7 @@ def main() -> None:
     follow(settings, topic, db, set(namespaces.split(",")))
     for row in db.execute("SELECT wiki, page_id, title, namespace, rev_id, sha1, text FROM pages WHERE page_id IS NOT NULL"):
         page = dict(zip(("wiki_id", "page_id", "title", "namespace", "rev_id", "sha1", "text"), row, strict=True))
-        print(json.dumps(page | {"text": page["text"] and page["text"].decode()}))
+        print(json.dumps(page | {"text": None if page["text"] is None else page["text"].decode()}))
 
 
 if __name__ == "__main__":
