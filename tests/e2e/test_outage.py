@@ -141,9 +141,11 @@ def test_a_real_wiki_tells_what_the_feed_has_lost(
     on_lab.arrive(program)
     lab.edits(150, seed + 100)
     lab.set_fault("retention", 1)
-    lab.edits(1, seed + 200)
+    lab.edits(10, seed + 200)  # what is said now takes the place of all that was said before
+    time.sleep(1.0)
     grow_old(program, 8)
     hub = program.start("run")
+    time.sleep(3.0)
     lab.set_fault("retention", 0)
     lab.edits(30, seed + 300)
     time.sleep(8.0)  # sweeps, of all pages by now
