@@ -119,6 +119,8 @@ async def running(
     """An ingest at work; at the end it is stopped, and what it raised is raised."""
     stop, working = asyncio.Event(), Ingest(cast("Journal", journal), feed, Scope(scope), settings)
     task = asyncio.create_task(working.run(stop))
+    if isinstance(feed, Script):
+        task.add_done_callback(lambda _: feed.exhausted.set())  # nobody reads it any more
     try:
         yield working
     finally:
