@@ -177,6 +177,29 @@ async def test_who_is_followed_just_before_he_starts_anew_writes_nothing(opened:
     assert await keys(second) == ["a", "c"]
 
 
+@pytest.mark.usefixtures("impatient")
+async def test_of_standbys_whose_patience_ends_at_once_one_follows(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each would fence the one before. If the first to say so dies as well, the others choose again."""
+    monkeypatch.setattr(kafka_journal, "PATIENCE", 1.0)
+    monkeypatch.setattr(kafka_journal, "LAPSED", 1.0)
+    dead = await (await opened()).own("owner")
+    await dead._drop()
+    standbys = [await opened() for _ in range(3)]
+    waiting = {asyncio.create_task(one.stand_by(["owner"])): one for one in standbys}
+    for left in (2, 1):  # the first one chosen never shows a sign of life
+        chosen, others = await asyncio.wait(waiting, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+        (first,) = chosen
+        assert len(others) == left
+        await asyncio.sleep(0.5)
+        assert not any(task.done() for task in others)
+        standby = waiting.pop(first)
+    await (await standby.own("owner")).append([change("a")])
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert await keys(standby) == ["a"]
+
+
 async def test_a_frozen_broker_is_not_waited_for_at_the_end(opened: Open, cluster: Cluster) -> None:
     journal = await opened()
     owners = [await journal.own(name) for name in ("one", "two")]

@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import orjson
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import UnknownTopicOrPartitionError
@@ -25,7 +27,7 @@ from aiokafka.errors import UnknownTopicOrPartitionError
 from syncer.errors import JournalUnavailable, Misconfigured, OutcomeUnknown, ResumeLost
 from syncer.journal import Topic, partitions_of
 from syncer.journal.kafka.identity import topic_ids
-from syncer.journal.kafka.lease import Lease, Leases
+from syncer.journal.kafka.lease import Lease, Leases, place_of
 from syncer.journal.kafka.link import APPLY, ASKED_WITHIN, connection, reaching
 from syncer.journal.kafka.names import plan, topic_name
 from syncer.journal.kafka.owner import LAPSED, KafkaOwner, Told, superseded
@@ -66,6 +68,7 @@ class KafkaJournal:
         self._owners: dict[str, KafkaOwner] = {}
         self._instance = uuid4().hex
         self._lapsed: dict[str, int] = {}  # the last sign of life of each owner that was waited for in vain
+        self._choices = Counter[tuple[str, int]]()  # how often it was chosen who follows an owner, by its last sign of life
         self._leases = Leases(self._reader, settings.prefix)
         self._lost: asyncio.Future[Superseded] = asyncio.get_running_loop().create_future()
         self._appended = asyncio.Event()
@@ -138,7 +141,26 @@ class KafkaJournal:
         while self._owners:
             await self._owners.popitem()[1].retire(release=True)
         await self._identify(self._plan)
-        await asyncio.gather(*(self._vacant(name, PATIENCE, waiting=True) for name in names))
+        while True:
+            await asyncio.gather(*(self._vacant(name, PATIENCE, waiting=True) for name in names))
+            if await self._chosen(names[0]):
+                return
+            await asyncio.sleep(LAPSED)  # for the one that is
+            self._lapsed.clear()
+
+    async def _chosen(self, name: str) -> bool:
+        """Whether this is the standby that follows: of those whose patience ends with the same sign of life, the first to say so.
+
+        If he dies before he shows a sign of his own, those that are left choose again.
+        """
+        found = await self._leases.read(name)
+        beat = found[1] if found else -1
+        self._choices[name, beat] += 1
+        choice = f"{name} after {beat}, {self._choices[name, beat]}"
+        place, lease = place_of(self._prefix, choice), Lease(choice, self._instance, uuid4().hex, {}, released=True)
+        message = {"topic": place.topic, "partition": place.partition, "key": choice.encode(), "value": orjson.dumps(lease)}
+        self._reader.committed(place, await self._send(message))
+        return (await self._leases.first(choice)).instance == self._instance
 
     async def lost(self) -> None:
         """See :meth:`syncer.journal.Journal.lost`."""
@@ -172,19 +194,23 @@ class KafkaJournal:
 
     async def append(self, record: Record) -> int:
         """See :meth:`syncer.journal.Journal.append`: a single record, outside any transaction."""
+        offset = await self._send(sending(self._prefix, record))
+        self._note([record], [offset])
+        return offset
+
+    async def _send(self, message: Mapping[str, Any]) -> int:
         async with self._lone_turn:
             if self._lone is None:
                 self._lone = await start(self._link, "append records")
             try:
-                async with reaching(self._link, f"append to {record.topic}"), asyncio.timeout(WITHIN):
-                    (offset,) = await send(self._lone, [sending(self._prefix, record)])
+                async with reaching(self._link, f"append to {message['topic']}"), asyncio.timeout(WITHIN):
+                    (offset,) = await send(self._lone, [message])
             except BaseException as error:
                 producer, self._lone = self._lone, None
                 await producer.stop()
                 if isinstance(error, JournalUnavailable):
                     raise OutcomeUnknown(f"{error}; it may have been appended", hint=error.hint) from error
                 raise
-        self._note([record], [offset])
         return offset
 
     def _note(self, records: Sequence[Record], offsets: Sequence[int]) -> None:

@@ -41,17 +41,23 @@ def place_of(prefix: str, name: str) -> TopicPartition:
 
 
 class Leases:
-    """The newest record of every owner, read on from where it was read last."""
+    """The newest record of every owner, and the first that was seen of it, read on from where it was read last."""
 
     def __init__(self, reader: Reader, prefix: str) -> None:
         self._reader, self._prefix = reader, prefix
         self._newest: dict[str, tuple[Lease, int]] = {}
+        self._first: dict[str, Lease] = {}
         self._next: dict[TopicPartition, int] = {}
 
     async def read(self, name: str) -> tuple[Lease, int] | None:
         """An owner's lease as it is now, and its offset, which is another with every sign of life."""
         await self._read_on(place_of(self._prefix, name))
         return self._newest.get(name)
+
+    async def first(self, name: str) -> Lease:
+        """Who said first that it is that, of those who did."""
+        await self._read_on(place_of(self._prefix, name))
+        return self._first[name]
 
     async def rivals(self, name: str, partitions: Collection[int]) -> list[str]:
         """Other owners that have one of these partitions and did not release it."""
@@ -67,4 +73,5 @@ class Leases:
             for record in records:
                 lease = Lease(**orjson.loads(record.value))
                 self._newest[lease.name] = lease, record.offset
+                self._first.setdefault(lease.name, lease)
             offset = self._next[place] = records[-1].offset + 1
