@@ -177,8 +177,8 @@ def _lose(part: dict[str, Any], seen: Visibility) -> bool:
             part.pop(name, None)
         part["erased"] = True
     attribution = part["attribution"]
-    for name in ("editor", "comment"):
-        if attribution[name] is not None and not getattr(seen, "user" if name == "editor" else name):
+    for name, shown in (("editor", seen.user), ("comment", seen.comment)):
+        if attribution[name] is not None and not shown:
             attribution[name], gone = None, True
     return gone
 

@@ -2,6 +2,7 @@
 
 Who reads an erased record has the facts of the page but no text, up to its next whole one. So a mutation that hides a text comes
 as a whole one itself, and one follows for every other page of which a record is erased: a revision may have been merged away.
+A page that is still published with what is hidden, or at a title that another takes, is yet to be read again: that brings it.
 """
 
 from __future__ import annotations

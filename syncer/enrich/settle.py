@@ -38,8 +38,6 @@ from syncer.records import (
 from syncer.store import Divergence
 from syncer.wire import encode_mutation, headers_of, key_of
 
-RECEIPTS_AT_ONCE = 500  # who takes over has noted, as a standby, what was told of already: nothing waits for all of that
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -49,6 +47,8 @@ if TYPE_CHECKING:
     from syncer.progress import Progress
     from syncer.reconciled import Gap
     from syncer.store import Store
+
+RECEIPTS_AT_ONCE = 500  # who takes over has noted, as a standby, what was told of already: nothing waits for all of that
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from syncer.errors import WikiUnavailable
-from syncer.fetch.pages import TIMESTAMP, is_number, objects
+from syncer.fetch.pages import TIMESTAMP, number, objects
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,8 +93,8 @@ def listing(wiki_id: str, name: str, document: Json, before: str | None) -> List
 
 def _edited(row: Json) -> Edited:
     return Edited(
-        at=_at(row), page_id=_number(row["pageid"], 1), rev_id=_number(row["revid"], 1), title=_title(row["title"]),
-        namespace=_number(row["ns"], -2), bot=row.get("bot") is True,
+        at=_at(row), page_id=number(row["pageid"], 1), rev_id=number(row["revid"], 1), title=_title(row["title"]),
+        namespace=number(row["ns"], -2), bot=row.get("bot") is True,
     )  # fmt: skip
 
 
@@ -102,12 +102,12 @@ def _logged(row: Json) -> Logged:
     details = row.get("params") or {}
     named = [(row["title"], row["ns"])]
     named += [(details[f"{name}_title"], details[f"{name}_ns"]) for name in ("target", "dest") if f"{name}_title" in details]
-    titles = tuple((_title(title), _number(namespace, -2)) for title, namespace in named)
-    entry = Logged(_at(row), _number(row["logid"], 1), f"{row['type']}/{row['action']}", titles)
+    titles = tuple((_title(title), number(namespace, -2)) for title, namespace in named)
+    entry = Logged(_at(row), number(row["logid"], 1), f"{row['type']}/{row['action']}", titles)
     if details.get("type") != "revision":
         return entry
-    rev_ids = tuple(_number(int(rev_id), 1) for rev_id in details["ids"])
-    return entry._replace(rev_ids=rev_ids, old=_number(details["old"]["bitmask"]), new=_number(details["new"]["bitmask"]))
+    rev_ids = tuple(number(int(rev_id), 1) for rev_id in details["ids"])
+    return entry._replace(rev_ids=rev_ids, old=number(details["old"]["bitmask"]), new=number(details["new"]["bitmask"]))
 
 
 def _at(row: Json) -> str:
@@ -115,12 +115,6 @@ def _at(row: Json) -> str:
     if not TIMESTAMP.fullmatch(at):
         raise ValueError
     return at
-
-
-def _number(value: object, least: int = 0) -> int:
-    if not is_number(value) or value < least:
-        raise ValueError
-    return value
 
 
 def _title(value: object) -> str:

@@ -76,11 +76,11 @@ class Gathered:
         if _truly(entry, "special") or _truly(entry, "invalid"):
             self._invalid.update(_titles([entry]))
         elif _truly(entry, "missing"):
-            if is_number(page_id):
+            if _is_number(page_id):
                 self._missing_page_ids.add(page_id)
-            elif isinstance(title, str) and is_number(namespace):
+            elif isinstance(title, str) and _is_number(namespace):
                 self._missing_titles[title] = namespace
-        elif is_number(page_id) and page_id > 0:
+        elif _is_number(page_id) and page_id > 0:
             facts: Json = {key: entry[key] for key in ("pageid", "title", "ns", "lastrevid") if key in entry}
             if "lastrevid" in entry:  # the part that has the page's info, where no flag is a statement
                 facts["redirect"] = _truly(entry, "redirect")
@@ -117,9 +117,9 @@ def _namespaces(namespaces: Json, aliases: list[Json]) -> dict[str, int]:
     found: dict[str, int] = {}
     for entry in namespaces.values():
         for name in (entry["name"], entry.get("canonical", entry["name"])):
-            found[_name(name)] = _number(entry["id"], least=-2)
+            found[_name(name)] = number(entry["id"], least=-2)
     for entry in aliases:
-        found.setdefault(_name(entry["alias"]), _number(entry["id"], least=-2))
+        found.setdefault(_name(entry["alias"]), number(entry["id"], least=-2))
     return found
 
 
@@ -133,11 +133,11 @@ def _article_url(general: Json) -> str:
 def _page(facts: Json, revisions: dict[int, Revision], bad: set[int]) -> Page | None:
     try:
         return Page(
-            page_id=_number(facts["pageid"]),
+            page_id=number(facts["pageid"]),
             title=_sound(facts["title"]),
-            namespace=_number(facts["ns"], least=-2),
+            namespace=number(facts["ns"], least=-2),
             is_redirect=facts["redirect"],
-            last_rev_id=_number(facts["lastrevid"]),
+            last_rev_id=number(facts["lastrevid"]),
             revisions={rev_id: revision for rev_id, revision in revisions.items() if rev_id not in bad},
         )
     except (KeyError, TypeError, ValueError):
@@ -147,7 +147,7 @@ def _page(facts: Json, revisions: dict[int, Revision], bad: set[int]) -> Page | 
 def _revision(entry: Json) -> Revision | None:
     """A revision as far as it may be seen; with a fault if it cannot be read; None if it cannot even be told which it is."""
     rev_id = entry.get("revid")
-    if not is_number(rev_id) or not 0 < rev_id <= MAX_ID:
+    if not _is_number(rev_id) or not 0 < rev_id <= MAX_ID:
         return None
     shown = _shown(entry)
     try:
@@ -162,7 +162,7 @@ def _revision(entry: Json) -> Revision | None:
 def _seen(entry: Json) -> Revision | None:
     """A revision of which only what may be seen was asked for."""
     rev_id = entry.get("revid")
-    if not is_number(rev_id) or not 0 < rev_id <= MAX_ID:
+    if not _is_number(rev_id) or not 0 < rev_id <= MAX_ID:
         return None
     return Revision(
         rev_id=rev_id, rev_parent_id=0, timestamp="", size=0, content_model=UNKNOWN_MODEL, text=None, sha1=None,
@@ -201,9 +201,9 @@ def _read_revision(rev_id: int, entry: Json, shown: Visibility) -> Revision:
         raise ValueError
     return Revision(
         rev_id=rev_id,
-        rev_parent_id=_number(entry.get("parentid", 0)),
+        rev_parent_id=number(entry.get("parentid", 0)),
         timestamp=entry["timestamp"],
-        size=_number(entry["size"]) if "size" in entry else len(text or b""),
+        size=number(entry["size"]) if "size" in entry else len(text or b""),
         content_model=_sound(slot.get("contentmodel", UNKNOWN_MODEL)),
         text=text,
         sha1=sha1,
@@ -230,13 +230,14 @@ def _titles(entries: Iterable[Json]) -> list[str]:
     return [entry["title"] for entry in entries if isinstance(entry.get("title"), str)]
 
 
-def is_number(value: object) -> TypeGuard[int]:
+def _is_number(value: object) -> TypeGuard[int]:
     """Whether that is a whole number."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _number(value: object, least: int = 0) -> int:
-    if not is_number(value) or not least <= value <= MAX_ID:
+def number(value: object, least: int = 0) -> int:
+    """The value, which is a whole number that a store has room for. Raises ValueError."""
+    if not _is_number(value) or not least <= value <= MAX_ID:
         raise ValueError
     return value
 

@@ -27,6 +27,6 @@ class Skew:
             return False
         self._latest.append(now - made)
         least, before = min(self._latest), self.ahead
-        if not before - AT_EASE / 100 <= least <= before + AT_EASE:
+        if not before <= least <= before + AT_EASE:
             self.ahead = least
         return abs(self.ahead - before) > AT_EASE

@@ -249,6 +249,12 @@ def test_ingest_alone_and_enrich_alone_do_what_run_does(hub: Callable[..., Hub],
     verify(land, enrich)
 
 
+def test_more_shards_than_partitions_are_78(hub: Callable[..., Hub]) -> None:
+    one = hub("one")
+    assert one.start("enrich", "--shard", "7/7").wait(PATIENCE) == 78
+    assert "7 shards of 6 partitions" in one.log
+
+
 def test_shards_of_an_embedded_journal_are_78(tmp_path: Path, land: Farmland) -> None:
     embedded = Hub(tmp_path, "embedded", land, {})
     assert embedded.start("enrich", "--shard", "1/2").wait(PATIENCE) == 78

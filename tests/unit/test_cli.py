@@ -25,7 +25,7 @@ from tests.command import PATIENCE, SYNCER, Place, Said
 from tests.mutations import Pages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     Run = Callable[..., Said]
 
@@ -36,19 +36,6 @@ VERBS: list[list[str]] = [
     ["topics"], ["topics", "plan"], ["topics", "apply"], ["redactions"],
     ["redactions", "status"],
 ]  # fmt: skip
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    place = Place(tmp_path)
-    yield place
-    place.clean_up()
-
-
-@pytest.fixture
-def run(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch, place: Place) -> Run:
-    """Runs a verb in this process, at the test's own place."""
-    return place.runner(capfdbinary, monkeypatch)
 
 
 # -- help, usage, settings -----------------------------------------------------------------------------------------------

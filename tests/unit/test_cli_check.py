@@ -21,26 +21,14 @@ from syncer.progress import PROGRESS_KEY, Counts, Progress
 from syncer.reconciled import Reconciled, reconciled_key
 from syncer.records import Resume, encode_resume
 from syncer.store import Store
-from tests.command import Place, Said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tests.command import Place, Said
+
     Run = Callable[..., Said]
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    place = Place(tmp_path)
-    yield place
-    place.clean_up()
-
-
-@pytest.fixture
-def run(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch, place: Place) -> Run:
-    """Runs a verb in this process, at the test's own place."""
-    return place.runner(capfdbinary, monkeypatch)
 
 
 # -- check-config --------------------------------------------------------------------------------------------------------
@@ -170,6 +158,16 @@ HUB = {
              "delay": {"changes": 3, "median_seconds": 1.2, "p99_seconds": 3.4}},
     "budget": {"requests_last_minute": 42, "requests_per_minute": 180},
 }  # fmt: skip
+
+
+@pytest.mark.parametrize(("state", "shown"), [("runs", "running"), ("stands by", "stands by"), ("takes over", "takes over")])
+def test_status_says_what_the_hub_is_at(state: str, shown: str, run: Run, place: Place) -> None:
+    asyncio.run(place.prepare())
+    with answering(json.dumps({"state": state, "live": {}}).encode()) as port:
+        said = run("status", OPS__LISTEN=f"127.0.0.1:{port}").out.decode()
+        (line,) = run("status", "--json", OPS__LISTEN=f"127.0.0.1:{port}").lines
+    assert re.search(rf"^hub +{shown}$", said, re.MULTILINE)
+    assert line["hub"]["state"] == state
 
 
 def test_status_tells_what_was_done_what_is_known_and_what_a_hub_says(run: Run, place: Place) -> None:

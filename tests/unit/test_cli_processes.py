@@ -21,22 +21,8 @@ from tests.command import PATIENCE, Place, Said, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     Run = Callable[..., Said]
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    place = Place(tmp_path)
-    yield place
-    place.clean_up()
-
-
-@pytest.fixture
-def run(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch, place: Place) -> Run:
-    """Runs a verb in this process, at the test's own place."""
-    return place.runner(capfdbinary, monkeypatch)
 
 
 # -- signals -------------------------------------------------------------------------------------------------------------

@@ -4,26 +4,16 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import pytest
-
 from syncer.mirror.compare import AT_ONCE, choose, compare
 from syncer.model import Visibility
-from syncer.store import Store
 from tests.mutations import Pages
 from tests.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from syncer.model import Answer, Mutation
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = Store(tmp_path / "mirror.db")
-    yield made
-    made.close()
+    from syncer.store import Store
 
 
 def fold(store: Store, *mutations: Mutation) -> None:

@@ -49,6 +49,8 @@ def test_an_entry_about_visibility_names_its_revisions() -> None:
     ("name", "row"),
     [
         *(("recentchanges", {**EDIT, key: value}) for key, value in (("pageid", 0), ("revid", "9"), ("title", ""), ("ns", None))),
+        ("recentchanges", {**EDIT, "revid": 2**63}),  # which no store has room for
+        ("logevents", {**HIDE, "params": {**HIDE["params"], "ids": ["9" * 20]}}),
         ("recentchanges", {**EDIT, "timestamp": "yesterday"}),
         ("recentchanges", {name: value for name, value in EDIT.items() if name != "title"}),  # its action is hidden
         ("recentchanges", "a row"),

@@ -22,30 +22,11 @@ from tests.following import PARTITIONS, diverging, follow, opened, publish, reco
 from tests.mutations import AT, Pages, moved, sha1
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from syncer.journal.sqlite import SqliteJournal
     from tests.virtual import Clock
-
-
-@pytest.fixture
-async def journal(tmp_path: Path) -> AsyncIterator[SqliteJournal]:
-    made = opened(tmp_path)
-    yield made
-    await made.close()
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = Store(tmp_path / "mirror.db")
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def pages() -> Pages:
-    return Pages()
 
 
 def titles(store: Store) -> list[str | None]:

@@ -24,43 +24,24 @@ from syncer.mirror import Mirror
 from syncer.mirror import receipts as sending
 from syncer.model import Cause, Redacted, Visibility
 from syncer.receipts import HUB, Presence, Receipt, Standing, decode, encode, owed
-from syncer.store import Store
 from tests.command import Place
 from tests.command import told as ended
 from tests.desk import Desk, change
-from tests.following import PARTITIONS, follow, opened, publish, record
+from tests.following import PARTITIONS, follow, publish, record
 from tests.mutations import AT, HIDDEN, Pages
 from tests.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import Callable
 
     from syncer.journal import Record
     from syncer.journal.sqlite import SqliteJournal
+    from syncer.store import Store
     from tests.command import Said
 
 SCHEMA = json.loads((Path(__file__).resolve().parents[2] / "schema" / "receipt" / "1.0.0.json").read_text("utf-8"))
 PART = partition_of("testwiki", PARTITIONS)
 SEEN = "2026-11-24T04:00:00.000Z"
-
-
-@pytest.fixture
-async def journal(tmp_path: Path) -> AsyncIterator[SqliteJournal]:
-    made = opened(tmp_path)
-    yield made
-    await made.close()
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = Store(tmp_path / "mirror.db")
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def pages() -> Pages:
-    return Pages()
 
 
 async def said(journal: SqliteJournal) -> dict[str, Presence | Receipt]:
@@ -349,18 +330,6 @@ def test_what_anybody_may_write_there_is_counted_and_breaks_nothing() -> None:
     state = Standing()
     state.take([b"", b"null", b"[]", b"{}", b'{"schema": 7}', b'{"schema": "receipt/2.0.0"}', encode(a_receipt("m1"))])
     assert (state.unreadable, len(state.asked)) == (6, 1)
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    place = Place(tmp_path)
-    yield place
-    place.clean_up()
-
-
-@pytest.fixture
-def run(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch, place: Place) -> Callable[..., Said]:
-    return place.runner(capfdbinary, monkeypatch)
 
 
 def test_redactions_status(run: Callable[..., Said], place: Place) -> None:

@@ -49,11 +49,6 @@ async def journal(folder: Path) -> AsyncIterator[SqliteJournal]:
     await made.close()
 
 
-@pytest.fixture
-def pages() -> Pages:
-    return Pages()
-
-
 def erasing(mutation: Mutation, *erasures: Erasure) -> Record:
     return replace(record(mutation), erases=erasures)
 

@@ -46,11 +46,6 @@ def store(opening: Callable[..., Store]) -> Store:
     return opening()
 
 
-@pytest.fixture
-def pages() -> Pages:
-    return Pages()
-
-
 # -- law 2: what does not fit --------------------------------------------------------------------------------------------
 
 

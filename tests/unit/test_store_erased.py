@@ -54,11 +54,6 @@ def store(opening: Callable[..., Store]) -> Store:
     return opening()
 
 
-@pytest.fixture
-def pages() -> Pages:
-    return Pages()
-
-
 # -- erasing -------------------------------------------------------------------------------------------------------------
 
 
