@@ -23,7 +23,7 @@ MOVE = {
     "logid": 5, "ns": 0, "title": "A", "params": {"target_ns": 1, "target_title": "Talk:B", "suppressredirect": False},
     "type": "move", "action": "move", "timestamp": AT,
 }  # fmt: skip
-HIDE = {
+HIDE: dict[str, Any] = {
     "logid": 6, "ns": 0, "title": "A", "type": "delete", "action": "revision", "timestamp": AT,
     "params": {"type": "revision", "ids": [7, "8"], "old": {"bitmask": 1, "content": True}, "new": {"bitmask": 6}},
 }  # fmt: skip
