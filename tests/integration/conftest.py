@@ -1,4 +1,4 @@
-"""A broker that lets nobody in unasked, and what a hub has published there."""
+"""Brokers: one to be broken, and one that lets nobody in unasked, with what a hub has published there."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from deploy.kafka.layout import make
 from syncer.clock import now_iso
 from syncer.demo.actions import Workload, drive
 from syncer.demo.farm import Farm
@@ -17,8 +18,24 @@ from tests.secure import of, said, started
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from deploy.kafka.nodes import Cluster
     from tests.command import Place, Said
     from tests.secure import Secure
+
+
+@pytest.fixture(scope="module")
+def brittle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A broker of a module's own."""
+    with make(tmp_path_factory.mktemp("brittle")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster(brittle: Cluster) -> Iterator[Cluster]:
+    """That broker, to be frozen and killed; it is at work again for the next test."""
+    yield brittle
+    brittle.nodes[0].thaw()
+    brittle.start()
 
 
 @pytest.fixture(scope="package")

@@ -29,7 +29,6 @@ from deploy.kafka.layout import make
 from tests.kafka import PATIENCE, Kafka, fresh
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from aiokafka import AIOKafkaProducer
@@ -197,21 +196,6 @@ class TestRefusedRecords:
             async with producer.transaction():
                 await put(producer, topic, b"awaited before the commit")
         assert time.monotonic() - started >= 0.4
-
-
-@pytest.fixture(scope="module")
-def brittle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A broker of this module's own."""
-    with make(tmp_path_factory.mktemp("brittle")) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def cluster(brittle: Cluster) -> Iterator[Cluster]:
-    """The broker, to be frozen and killed; it is at work again for the next test."""
-    yield brittle
-    brittle.nodes[0].thaw()
-    brittle.start()
 
 
 class TestSilence:

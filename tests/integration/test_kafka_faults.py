@@ -57,21 +57,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("seed", range(1, 4) if torture else [1])
 
 
-@pytest.fixture(scope="module")
-def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with make(tmp_path_factory.mktemp("one")) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def cluster(one: Cluster) -> Iterator[Cluster]:
-    """One node; whatever was done to it is over at the end."""
-    yield one
-    for node in one.nodes:
-        node.thaw()
-    one.start()
-
-
 @pytest.fixture
 def land() -> Iterator[Farmland]:
     with Farmland() as land:
