@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import inspect
 import ssl
 
 import pytest
-from aiokafka import errors
+from aiokafka import TopicPartition, errors
 
 from syncer.errors import JournalUnavailable, Misconfigured, Refused, ResumeLost, Retry, Stop, SyncerError
 from syncer.journal.kafka.link import FATES, FENCED, meaning
+from syncer.journal.kafka.producer import PRODUCER, Producer
 
 CLASSES = [each for each in vars(errors).values() if inspect.isclass(each) and issubclass(each, Exception)]
 CLASSES.remove(errors.BrokerResponseError)  # only ever one of its kinds
@@ -59,3 +62,24 @@ def test_no_error_has_two_fates() -> None:
 def test_other_errors_that_come_from_there(error: Exception, fate: type[SyncerError]) -> None:
     assert type(meaning(error, "read")) is fate
     assert meaning(error, "read").hint
+
+
+class TestProducer:
+    def test_a_batch_that_nobody_will_send_is_not_complained_of(self) -> None:
+        """Of a producer that failed before it knew where to send, at the moment when the collector comes by."""
+        heard: list[str] = []
+
+        async def failing() -> None:
+            asyncio.get_running_loop().set_exception_handler(lambda _, what: heard.append(what["message"]))
+            producer = Producer(bootstrap_servers="127.0.0.1:1", **PRODUCER)
+            accumulator = producer._message_accumulator
+            asked = await accumulator.add_message(TopicPartition("mutations", 0), b"key", b"value", 1.0, None)
+            accumulator.fail_all(errors.KafkaError("the broker is away"))
+            assert isinstance(asked.exception(), errors.KafkaError)
+            del asked
+            await producer.stop()
+            del producer, accumulator
+            gc.collect()
+
+        asyncio.run(failing())
+        assert heard == []

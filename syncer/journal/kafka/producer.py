@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaProducer
@@ -53,15 +54,20 @@ class Producer(AIOKafkaProducer):
             task.cancel()
         await asyncio.gather(*at_work, return_exceptions=True)
         self._closed = True
-        self.spoilt()  # nobody else hears it out, and it would be complained of
+        self.spoilt()  # nobody else hears these out, and they would be complained of
+        for batch in chain.from_iterable(self._message_accumulator._batches.values()):  # noqa: SLF001
+            _exception(batch._drain_waiter)  # noqa: SLF001
         with suppress(Exception):
             async with asyncio.timeout(STOP_WITHIN):
                 await self.client.close()
 
     def spoilt(self) -> BaseException | None:
         """What has spoilt the transaction: its other records are told only that there is none any more."""
-        ended = self._txn_manager.wait_for_transaction_end()
-        return ended.exception() if ended and ended.done() and not ended.cancelled() else None
+        return _exception(self._txn_manager.wait_for_transaction_end())
+
+
+def _exception(ended: asyncio.Future[Any] | None) -> BaseException | None:
+    return ended.exception() if ended and ended.done() and not ended.cancelled() else None
 
 
 def _of(task: asyncio.Task[Any]) -> int | None:
