@@ -40,6 +40,7 @@ class Memory:
         self._limit = limit
         self._events: dict[str, int] = {}  # by how many topic-partitions it is remembered
         self._order: defaultdict[TopicPartition, deque[tuple[int, str]]] = defaultdict(deque)
+        self._reached: dict[TopicPartition, int] = {}  # the largest timestamps so far
         self._revisions: dict[tuple[str, int], int] = {}  # the streams that named it, one bit each
         self._revision_order: deque[tuple[int, tuple[str, int]]] = deque()
         self._bits: dict[str, int] = {}
@@ -52,13 +53,17 @@ class Memory:
         """Whether an event of that id was seen before; from now on it was."""
         if event_id in self._events:
             return True
-        self._events[event_id] = 1
-        self._order[source].append((at, event_id))
+        self.remember(event_id, source, at)
         return False
 
     def remember(self, event_id: str, source: TopicPartition, at: int) -> None:
-        """Remember an event that ``source`` delivered, or will deliver again."""
+        """Remember an event that ``source`` delivered, or will deliver again.
+
+        Kafka goes back to the first event that is not earlier than the timestamp asked for: an event comes again as long as
+        anything before it does, however late it came itself.
+        """
         self._events[event_id] = self._events.get(event_id, 0) + 1
+        self._reached[source] = at = max(at, self._reached.get(source, at))
         self._order[source].append((at, event_id))
 
     def told(self, wiki_id: str, rev_id: int, stream: str, at: int) -> Told:
@@ -84,7 +89,7 @@ class Memory:
         stream, at = change.source.stream, milliseconds(change.source.event_time)
         for source, reached in timestamps.items():
             if stream_of(source[0]) == stream and at <= reached + APART:
-                self.remember(change.change_id, source, min(at, reached))
+                self.remember(change.change_id, source, reached)
         if change.cause in NEW_REVISION and change.rev_ids:
             self.told(change.wiki_id, change.rev_ids[0], stream, at)
             passed = {stream_of(topic) for (topic, _), reached in timestamps.items() if at < reached - self.rewind + APART}
@@ -99,6 +104,7 @@ class Memory:
     def forget(self, largest: Mapping[TopicPartition, int], complete: int | None) -> None:
         """Forget what cannot come again, given the largest timestamp of each topic-partition and the feed's complete time."""
         complete = complete or 0
+        self._reached.update(largest)
         for source, order in self._order.items():
             before = min(complete, largest.get(source, complete) - self.rewind)
             while order and order[0][0] < before:

@@ -4,28 +4,37 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import zipfile
 from email import message_from_bytes
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.shared import SHARED
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".cache" / "wheel"
 LOCKS = ROOT / "deploy" / "locks"
+ON_THE_WHEEL = "tests/unit/"
 HUB_LIBRARIES = ("aiohttp", "aiokafka", "rapidfuzz", "sseclient", "uvloop")
 
 pytestmark = pytest.mark.timeout(1500)
 
 
+def clean() -> dict[str, str]:
+    """This run's environment without what could show somebody the source."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV", "COV_"))}
+
+
 def call(*command: str | Path, cwd: Path = CACHE, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run something with nothing of this run's own environment that could show it the source."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV", "COV_"))}
-    return subprocess.run(command, cwd=cwd, env=clean | environment, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=cwd, env=clean() | environment, capture_output=True, text=True, check=False)
 
 
 def succeed(*command: str | Path, cwd: Path = CACHE, **environment: str) -> str:
@@ -114,15 +123,15 @@ def test_a_partner_who_tries_to_run_the_hub_is_told_what_to_install(partner: Pat
     assert "Traceback" not in done.stderr
 
 
-def test_the_tests_pass_on_it(wheel: Path) -> None:
-    """What shows that all of it is there; with everything of the repository but the package. What takes long is run once."""
+@pytest.fixture(scope="session")
+def tests_on_it(wheel: Path) -> Iterator[subprocess.Popen[str]]:
+    """The tests of the package on the wheel, at work beside everything that is tested here and mostly waits."""
     programs = install(wheel, "dev")
     tree = CACHE / "tree"
     shutil.rmtree(tree, ignore_errors=True)
     tree.mkdir()
     for name in ("tests", "schema", "docs"):
-        if (ROOT / name).exists():
-            shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md"):
         shutil.copy(ROOT / name, tree)
     (tree / "deploy").symlink_to(ROOT / "deploy")  # and with it the jars of Kafka, beside what it really is
@@ -133,5 +142,25 @@ def test_the_tests_pass_on_it(wheel: Path) -> None:
 
     where = succeed(programs / "python", "-c", "import syncer; print(syncer.__file__)", cwd=tree)
     assert "site-packages" in where
-    chosen = ["tests/unit", "tests/contract", "-k", "not kafka and not lab"]
-    print(succeed(programs / "python", "-m", "pytest", "-q", "-rfE", *chosen, cwd=tree).splitlines()[-1])
+    command: list[str | Path] = ["nice", "-n", "5", programs / "python", "-m", "pytest", "-q", "-rfE", ON_THE_WHEEL]
+    with (CACHE / "tests.log").open("w") as said:
+        process = subprocess.Popen(
+            command, cwd=tree, env=clean(), stdin=subprocess.DEVNULL, stdout=said, stderr=said, text=True, start_new_session=True
+        )
+    yield process
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_the_tests_begin_on_it(tests_on_it: subprocess.Popen[str]) -> None:
+    """How they end is looked at last: conftest.py."""
+    assert tests_on_it.poll() is None
+
+
+def test_the_tests_pass_on_it(tests_on_it: subprocess.Popen[str]) -> None:
+    """With everything of the repository but the package: what shows that all of it is there."""
+    status = tests_on_it.wait()
+    said = (CACHE / "tests.log").read_text()
+    assert status == 0, said
+    print(said.splitlines()[-1])

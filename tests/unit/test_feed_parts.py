@@ -125,6 +125,17 @@ def test_the_last_events_of_who_is_silent_are_remembered_for_as_long() -> None:
     assert not memory.seen("other", EQIAD, 1000)
 
 
+def test_an_event_that_came_late_comes_again_with_those_before_it() -> None:
+    """Kafka goes back to the first event that is not earlier than what is asked for, and gives all that follow it."""
+    memory = Memory(1000)
+    memory.seen("in time", EQIAD, 50_000)
+    memory.seen("late", EQIAD, 10_000)
+    memory.forget({EQIAD: 51_000}, 51_000)  # by a canary, which nobody remembers
+    memory.seen("later", EQIAD, 20_000)
+    memory.forget({EQIAD: 51_000}, 51_000)
+    assert [memory.seen(event_id, EQIAD, 10_000) for event_id in ("in time", "late", "later")] == [True, True, True]
+
+
 def test_a_revision_that_two_streams_name_is_one_change() -> None:
     memory = Memory(0)
     told = [memory.told("enwiki", 2, stream, T0) for stream in (RECENT, PAGE_CHANGE, CREATE)]
