@@ -83,7 +83,7 @@ def test_what_is_in_it(wheel: Path) -> None:
     assert f"{info}/licenses/LICENSE" in names
     assert metadata["Name"] == "wiki-syncer"
     assert metadata["License-Expression"] == "Apache-2.0"
-    assert set(metadata.get_all("Provides-Extra", [])) == {"hub", "kafka", "dev"}
+    assert set(metadata.get_all("Provides-Extra", [])) == {"hub", "kafka", "dumps", "dev"}
     assert "syncer = syncer.cli:main" in entry_points
 
 
