@@ -35,6 +35,7 @@ class Topic(StrEnum):
     PROGRESS = "progress"  # enrich's resume point and counts, by partition
     WATERMARKS = "watermarks"  # per wiki: complete up to which feed time
     RECEIPTS = "receipts"  # hub and mirrors: what each has honoured of what was hidden or deleted
+    MANIFESTS = "manifests"  # enrich -> partners: what of a wiki was published in an hour, signed
 
 
 # Of these only the newest record of a key matters, and only that is kept.

@@ -23,4 +23,5 @@ MIGRATIONS = (
     "CREATE TABLE used (topic TEXT PRIMARY KEY, bytes INTEGER NOT NULL) WITHOUT ROWID;\n" + "".join(map(_table, FIRST_TOPICS)),
     SCHEMA + 'CREATE INDEX "mutations by key" ON "mutations" (key);\n',
     _table("receipts"),
+    _table("manifests"),
 )

@@ -40,6 +40,7 @@ def plan(settings: JournalSettings, in_sync: int) -> list[TopicPlan]:
         Topic.MUTATIONS: (retention.mutations_days, retention.mutations_bytes),
         Topic.SET_ASIDE: (retention.set_aside_days, retention.set_aside_bytes),
         Topic.RECEIPTS: (retention.mutations_days, retention.mutations_bytes),  # as long as what they are about
+        Topic.MANIFESTS: (retention.mutations_days, retention.mutations_bytes),  # the same
     }
     common = {
         "message.timestamp.type": "LogAppendTime",  # a producer's clock may be wrong, and brokers refuse what is an hour ahead

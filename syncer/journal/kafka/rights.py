@@ -40,7 +40,7 @@ class Users(NamedTuple):
 def rights(settings: JournalSettings, users: Users) -> dict[str, list[Right]]:
     """What each of the users needs."""
     every = [topic.name for topic in plan(settings, 1)]
-    read = [topic_name(settings.prefix, topic) for topic in (Topic.MUTATIONS, Topic.WATERMARKS)]
+    read = [topic_name(settings.prefix, topic) for topic in (Topic.MUTATIONS, Topic.WATERMARKS, Topic.MANIFESTS)]
     ingest, enrich = (transactional(settings.prefix, name)["transactional_id"] for name in (INGEST, ENRICH))
     return {
         users.operator: [Right(("Create", "Describe", "AlterConfigs"), "topic", every)],
