@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import lzma
 import re
 from itertools import islice
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
+from syncer import dumps
 from syncer.demo.actions import Done
 from syncer.demo.events import FORMATS
 from syncer.demo.sites import Site
@@ -24,12 +22,13 @@ if TYPE_CHECKING:
 
     from syncer.demo.farm import Farm
     from syncer.demo.wiki import Wiki
+    from syncer.dumps import Dump
 
 PROJECTS = ("wiktionary", "wikibooks", "wikinews", "wikiquote", "wikisource", "wikiversity", "wikivoyage")
-OPENERS = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
 REVISION: dict[str, type | UnionType] = {"wiki": str, "title": str, "ns": int, "timestamp": str, "text": str | None}
-BROKEN = (ValueError, SyntaxError, EOFError, lzma.LZMAError, AssertionError, AttributeError, TypeError)  # what parsers raise
-FORMS = "it takes a MediaWiki XML export (.xml) or JSON lines of wiki, ns, title, timestamp, text (.jsonl); also .gz, .xz, .bz2"
+FORMS = (
+    "it takes a MediaWiki XML export (.xml) or JSON lines of wiki, ns, title, timestamp, text (.jsonl); also .gz, .xz, .bz2, .7z"
+)
 WITHHELD = "(this revision is hidden)"
 
 
@@ -48,16 +47,15 @@ class Past(NamedTuple):
 
 
 def read(path: Path) -> Iterator[Past]:
-    """The revisions of a file, in its order. The ending tells the form: .jsonl or .xml, and .gz, .xz or .bz2 after it.
+    """The revisions of a file, in its order. The ending tells the form: .jsonl or .xml, and .gz, .xz, .bz2 or .7z after it.
 
     Raises Misconfigured where the file cannot be read, or is not what its ending says, to its end.
     """
-    opener: Any = OPENERS.get(path.suffix, open)
-    form = path.suffixes[-2:][0] if path.suffix in OPENERS else path.suffix
+    form = path.suffixes[-2:][0] if path.suffix in dumps.PACKED else path.suffix
     try:
-        with opener(path, "rb") as file:
-            yield from _read_xml(file) if form == ".xml" else map(_line, file)
-    except (OSError, *BROKEN) as error:
+        with dumps.opened(path) as file:
+            yield from _revisions(dumps.parse(file)) if form == ".xml" else map(_line, iter(file.readline, b""))
+    except (OSError, *dumps.BROKEN) as error:
         why = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise Misconfigured(f"{path} is no history that could be replayed: {why}", hint=FORMS) from error
 
@@ -82,25 +80,19 @@ def _line(line: bytes) -> Past:
     )
 
 
-def _read_xml(file: IO[bytes]) -> Iterator[Past]:
-    import mwxml  # type: ignore[import-untyped]  # noqa: PLC0415 -- only who replays an export needs it
-
-    dump = mwxml.Dump.from_file(file)
-    prefixes = {space.id: space.name for space in dump.site_info.namespaces or ()}
-    for page in dump:
-        prefix = prefixes.get(page.namespace, "")
-        title = f"{prefix}:{page.title}" if prefix and not page.title.startswith(f"{prefix}:") else page.title
-        for revision in page:
+def _revisions(dump: Dump) -> Iterator[Past]:
+    for page in dump.pages:
+        for revision in page.revisions:
             yield Past(
-                wiki_id=dump.site_info.dbname or "historywiki",
-                title=title,
-                namespace=page.namespace or 0,
-                timestamp=str(revision.timestamp),
-                user=(revision.user and revision.user.text) or "Historian",
+                wiki_id=dump.site.wiki_id or "historywiki",
+                title=page.title,
+                namespace=page.namespace,
+                timestamp=revision.timestamp,
+                user=revision.user or "Historian",
                 comment=revision.comment or "",
-                minor=bool(revision.minor),
-                model=revision.model or "wikitext",
-                text=None if revision.deleted.text else revision.text or "",
+                minor=revision.minor,
+                model=revision.model,
+                text=revision.text,
             )
 
 
