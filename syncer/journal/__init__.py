@@ -16,6 +16,7 @@ from syncer.errors import Misconfigured
 from syncer.extras import missing
 from syncer.receipts import encode as encode_receipt
 from syncer.records import encode_change
+from syncer.requests import encode as encode_request
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from syncer.config import JournalSettings
     from syncer.model import Change, Visibility
     from syncer.receipts import Receipt
+    from syncer.requests import Request
 
 
 class Topic(StrEnum):
@@ -35,6 +37,7 @@ class Topic(StrEnum):
     PROGRESS = "progress"  # enrich's resume point and counts, by partition
     WATERMARKS = "watermarks"  # per wiki: complete up to which feed time
     RECEIPTS = "receipts"  # hub and mirrors: what each has honoured of what was hidden or deleted
+    REQUESTS = "requests"  # mirrors -> enrich: pages that have no text there, to be published whole again
     MANIFESTS = "manifests"  # enrich -> partners: what of a wiki was published in an hour, signed
 
 
@@ -156,6 +159,12 @@ def receipt_record(receipt: Receipt) -> Record:
     """A receipt as a record: in the partition of what it is about."""
     headers = {"wiki": receipt.wiki_id, "mirror": receipt.mirror}
     return Record(Topic.RECEIPTS, receipt.partition, receipt.key, encode_receipt(receipt), headers)
+
+
+def request_record(request: Request, partitions: int) -> Record:
+    """A request as a record, in the partition of its wiki."""
+    headers = {"wiki": request.wiki_id, "mirror": request.mirror}
+    return Record(Topic.REQUESTS, partition_of(request.wiki_id, partitions), request.key, encode_request(request), headers)
 
 
 class Owner(Protocol):

@@ -24,4 +24,5 @@ MIGRATIONS = (
     SCHEMA + 'CREATE INDEX "mutations by key" ON "mutations" (key);\n',
     _table("receipts"),
     _table("manifests"),
+    _table("requests"),
 )

@@ -278,6 +278,7 @@ class SqliteJournal:
         ):
             trim = partial(self._trim, topic, time.time() - days * DAY, most, kept)
             while count := await self._write(trim):
+            (Topic.REQUESTS, self._retention.changes_days, self._retention.changes_bytes, nothing),
                 removed += count
         while await self._write(self._give_back):
             pass

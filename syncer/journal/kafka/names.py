@@ -45,6 +45,7 @@ def plan(settings: JournalSettings, in_sync: int) -> list[TopicPlan]:
     common = {
         "message.timestamp.type": "LogAppendTime",  # a producer's clock may be wrong, and brokers refuse what is an hour ahead
         "max.message.bytes": str(MAX_MESSAGE),
+        Topic.REQUESTS: (retention.changes_days, retention.changes_bytes),  # each becomes a change, or is asked again
         "min.insync.replicas": str(in_sync),
         "compression.type": "producer",
         "unclean.leader.election.enable": "false",

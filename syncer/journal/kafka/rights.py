@@ -52,6 +52,7 @@ def rights(settings: JournalSettings, users: Users) -> dict[str, list[Right]]:
         users.partner: [
             Right(("Read",), "topic", read),
             Right(("Write",), "topic", [topic_name(settings.prefix, Topic.RECEIPTS)]),  # else its erasing is not told of
+            Right(("Write",), "topic", [topic_name(settings.prefix, Topic.REQUESTS)]),  # else it does not heal
             Right(("Read",), "group", [f"{users.partner}."], prefixed=True),  # only for clients that subscribe in groups
         ],
     }
