@@ -274,11 +274,11 @@ class SqliteJournal:
             (Topic.MUTATIONS, self._retention.mutations_days, self._retention.mutations_bytes, nothing),
             (Topic.SET_ASIDE, self._retention.set_aside_days, self._retention.set_aside_bytes, nothing),
             (Topic.RECEIPTS, self._retention.mutations_days, self._retention.mutations_bytes, nothing),
+            (Topic.REQUESTS, self._retention.changes_days, self._retention.changes_bytes, nothing),
             (Topic.MANIFESTS, self._retention.mutations_days, self._retention.mutations_bytes, nothing),
         ):
             trim = partial(self._trim, topic, time.time() - days * DAY, most, kept)
             while count := await self._write(trim):
-            (Topic.REQUESTS, self._retention.changes_days, self._retention.changes_bytes, nothing),
                 removed += count
         while await self._write(self._give_back):
             pass
