@@ -34,14 +34,18 @@ def steps(case: Case) -> list[Step]:
 
 
 def _gone(case: Case, page_id: int, state: PageState | None) -> list[Step]:
-    """A page that the wiki does not have: known here, or named by a delete before anything else was heard of it."""
+    """A page that the wiki does not have: known here, or named by a delete before anything else was heard of it.
+
+    Who began with a dump, or before this store did, may have that page at another title: so it is told by its id though the
+    title is known to have no page any more.
+    """
     change = case.change
     if state:
         title = state.title or next(iter(change.titles), "")
         return [Remove(PageFacts(page_id, title, state.namespace, state.is_redirect))] if state.live else []
     if change.cause is not Cause.DELETE or not change.titles or change.namespace is None:
         return []
-    if not case.context.in_scope(change.namespace) or case.view.was_at(change.titles[0]):
+    if not case.context.in_scope(change.namespace):
         return []
     return [Remove(PageFacts(page_id, change.titles[0], change.namespace))]
 

@@ -65,7 +65,7 @@ async def catch_up(journal: Journal, store: Store, partitions: Iterable[int], wo
 
 def _begin(store: Store, partition: int, start: int) -> None:
     with store.folding():
-        store.advance(partition, start)
+        store.begin(partition, start)
 
 
 def _fold(store: Store, partition: int, records: Sequence[Stored]) -> None:

@@ -11,6 +11,7 @@ from syncer.config import JournalSettings
 from syncer.enrich.catchup import catch_up
 from syncer.errors import ResumeLost
 from syncer.journal import WHOLE, Journal, Record, Topic, open_journal
+from syncer.model import Prior
 from syncer.store import Store
 from syncer.wire import encode_mutation, headers_of, key_of
 from tests.mutations import Pages
@@ -116,6 +117,24 @@ async def test_a_store_that_was_away_for_too_long_says_so_and_a_new_one_begins_w
     assert any(reason == "unknown page" for _, _, reason in new.diverged())
     old.close()
     new.close()
+
+
+async def test_a_new_one_does_not_take_a_title_for_free_that_another_may_have(begin: Begin, tmp_path: Path) -> None:
+    """The page that holds it was published in what the journal no longer has: its deletion has to be told."""
+    journal, pages = await begin(mutations_bytes=1), Pages("onewiki", "one.wikipedia.org")
+    await publish(journal, [(0, pages.snapshot(1, "Held", b"text"))])
+    assert await journal.retain({}) == 1
+    known = [pages.snapshot(3, "Left", b"text"), pages.delete(3, "Left"), pages.snapshot(4, "Moved", b"text")]
+    known += [pages.patch(4, "Elsewhere", b"text", prior=Prior("Moved"))]
+    await publish(journal, [(0, pages.delete(2, "Held")), *((0, mutation) for mutation in known)])
+    store = Store(tmp_path / "store.db", 10**9)
+    await catch_up(journal, store, range(PARTITIONS), here, fresh=True)
+    assert store.page("onewiki", 2)
+    assert [store.was_at("onewiki", title) for title in ("Held", "Left", "Moved")] == [False, True, True]
+    with store.folding():
+        store.fold(pages.delete(None, "Held"))
+    assert not store.was_at("onewiki", "Held")  # and so whatever was there is told of by its id, too
+    store.close()
 
 
 async def test_a_store_that_knows_more_than_the_journal_says_so(begin: Begin, tmp_path: Path) -> None:
