@@ -87,7 +87,7 @@ def _revisions(dump: Dump) -> Iterator[Past]:
                 wiki_id=dump.site.wiki_id or "historywiki",
                 title=page.title,
                 namespace=page.namespace,
-                timestamp=revision.timestamp,
+                timestamp=revision.timestamp or "",
                 user=revision.user or "Historian",
                 comment=revision.comment or "",
                 minor=revision.minor,

@@ -19,12 +19,12 @@ from syncer.extras import missing
 from syncer.model import Visibility
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from syncer.dumps.files import Reading
 
-__all__ = ["BROKEN", "PACKED", "Dump", "Page", "Revision", "Site", "dumped", "opened", "parse", "told"]
+__all__ = ["BROKEN", "PACKED", "Current", "Dump", "Page", "Revision", "Site", "current", "dumped", "opened", "parse", "site"]
 
 # What is raised by a parser, or by a decompressor, whose input is not what it should be.
 BROKEN = (ValueError, SyntaxError, EOFError, lzma.LZMAError, AssertionError, AttributeError, TypeError)
@@ -33,11 +33,13 @@ DATE = re.compile(r"(?<!\d)(20\d\d)-?([01]\d)-?([0-3]\d)(?!\d)")  # in a name, a
 
 
 class Revision(NamedTuple):
-    """A revision as it is dumped. ``text`` is None where it is hidden, ``sha1`` (hex, of the main slot) where none is told."""
+    """A revision as it is dumped; ids that are not told are 0. ``text`` is None where it is hidden, ``sha1`` (hex, of the main
+    slot) where there is none.
+    """
 
     rev_id: int
     parent_id: int
-    timestamp: str
+    timestamp: str | None
     user: str | None
     comment: str | None
     minor: bool
@@ -51,7 +53,7 @@ class Revision(NamedTuple):
 class Page(NamedTuple):
     """A page as it is dumped. ``revisions`` has to be read before the next page."""
 
-    page_id: int | None
+    page_id: int
     title: str
     namespace: int
     is_redirect: bool
@@ -76,6 +78,15 @@ class Site:
         return f"{before}{quote(title.replace(' ', '_'), safe='/:')}{'&' if '?' in before else '?'}oldid={rev_id}"
 
 
+class Current(NamedTuple):
+    """A page with its current revision, None where it has none, and the place in the file (0 where another program reads it)."""
+
+    site: Site
+    page: Page
+    revision: Revision | None
+    at: int
+
+
 class Dump(NamedTuple):
     """A dump that is read."""
 
@@ -90,16 +101,40 @@ def dumped(path: Path) -> str | None:
 
 
 @contextmanager
-def told(path: Path) -> Iterator[None]:
-    """What is wrong with a dump that is read inside is said with its name: raises Misconfigured."""
+def _reading(path: Path) -> Iterator[tuple[Dump, Reading]]:
+    """A dump, and the file that it is in. Raises Misconfigured, with its name, for all that is wrong with it."""
     try:
-        yield
+        with opened(path) as file:
+            yield parse(file), file
     except (OSError, *BROKEN) as error:
         why = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise Misconfigured(
             f"{path} is no MediaWiki dump that can be read, or not to its end: {why}",
             hint="compare its size and checksum with those where it was downloaded from, and download it again",
         ) from error
+
+
+def site(path: Path) -> Site:
+    """What a dump says of its wiki. Raises Misconfigured where it cannot be read."""
+    with _reading(path) as (dump, _):
+        return dump.site
+
+
+def current(path: Path, *, skip: int = 0) -> Iterator[Current]:
+    """Every page of a dump of current revisions, after the first so many. Raises Misconfigured from where it cannot be read on,
+    and where it is a dump of histories: of those nothing says which revision is the current one.
+    """
+    with _reading(path) as (dump, file):
+        for number, page in enumerate(dump.pages):
+            if number < skip:
+                continue
+            revision = next(page.revisions, None)
+            yield Current(dump.site, page, revision, file.at)
+            if next(page.revisions, None):
+                raise Misconfigured(
+                    f"{path} is a dump of histories: {page.title} has more than one revision",
+                    hint="take pages-articles or pages-meta-current",
+                )
 
 
 def parse(file: Reading) -> Dump:
@@ -113,29 +148,29 @@ def parse(file: Reading) -> Dump:
     root = ElementIterator.from_file(bounded)
     if root.tag != "mediawiki":
         raise ValueError(f"its first element is <{root.tag}>, not <mediawiki>")
-    found = mwxml.Dump.from_element(root)
+    (found,) = _formed(map(mwxml.Dump.from_element, [root]))
     site = Site(found.site_info.dbname, found.site_info.base or "")
     prefixes = {space.id: space.name for space in found.site_info.namespaces or () if space.name}
     return Dump(site, _pages(found, root, bounded, prefixes))
 
 
 def _pages(found: Any, root: Any, bounded: _Bounded, prefixes: dict[int, str]) -> Iterator[Page]:
-    for page in found:
+    for page in _formed(found):
         prefix, title = prefixes.get(page.namespace), page.title
         if prefix and not title.startswith(f"{prefix}:"):
             title = f"{prefix}:{title}"  # old dumps do not say the namespace, and the parser has cut it off
-        yield Page(page.id, title, page.namespace or 0, page.redirect is not None, _revisions(page, bounded))
+        yield Page(page.id or 0, title, page.namespace or 0, page.redirect is not None, _revisions(page, bounded))
         root.element.clear()  # the parser keeps an empty element for every page that was
         bounded.start()
 
 
 def _revisions(page: Any, bounded: _Bounded) -> Iterator[Revision]:
-    for revision in page:
+    for revision in _formed(page):
         deleted, hidden = revision.deleted, revision.deleted.text
         yield Revision(
-            rev_id=revision.id,
+            rev_id=revision.id or 0,
             parent_id=revision.parent_id or 0,
-            timestamp=str(revision.timestamp),
+            timestamp=revision.timestamp and str(revision.timestamp),
             user=revision.user and revision.user.text,
             comment=revision.comment,
             minor=bool(revision.minor),
@@ -146,6 +181,16 @@ def _revisions(page: Any, bounded: _Bounded) -> Iterator[Revision]:
             visibility=Visibility(not hidden, not deleted.user, not deleted.comment),
         )
         bounded.start()
+
+
+def _formed(elements: Iterable[Any]) -> Iterator[Any]:
+    """What the parser makes of elements; ValueError where they are not those that a dump has."""
+    from mwxml.errors import MalformedXML  # type: ignore[import-untyped]  # noqa: PLC0415 - an extra
+
+    try:
+        yield from elements
+    except MalformedXML as error:
+        raise ValueError(str(error)) from error
 
 
 def _hex(sha1: str | None) -> str | None:
