@@ -143,6 +143,8 @@ class Hub:
                 f"{part.shard.of} shards of {journal.partitions} partitions: some would have nothing",
                 hint="journal.partitions is the most that there can be; all processes must be of the same number of shards",
             )
+        if doubts := await _insist(journal.doubts, stop):
+            log.warning("the journal is not set up as it has to be", doubts=doubts, hint="syncer topics plan shows all of it")
         if not part.standby:
             await self._own(journal, stop)  # the stages take it over; a second hub ends here, before it opens anything else
         if part.enrich:

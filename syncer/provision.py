@@ -6,7 +6,7 @@ A number of partitions is never changed: it says where each wiki's records stand
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,8 @@ from aiokafka.errors import TopicAlreadyExistsError, UnknownTopicOrPartitionErro
 from syncer.errors import Misconfigured
 from syncer.journal.kafka.link import connection, reaching
 from syncer.journal.kafka.names import TopicPlan, plan
+from syncer.journal.kafka.producer import STOP_WITHIN, WITHIN
+from syncer.journal.kafka.setup import differing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -45,14 +47,15 @@ class TopicState:
 async def look(settings: JournalSettings) -> list[TopicState]:
     """Compare every topic with what it has to be. Raises Misconfigured where one has another number of partitions."""
     async with _admin(settings) as admin:
-        return await _look(admin, plan(settings, _in_sync(await _replication(admin, settings))))
+        async with asyncio.timeout(WITHIN):
+            return await _look(admin, settings, await _replication(admin, settings))
 
 
 async def apply(settings: JournalSettings) -> list[TopicState]:
     """Make the topics that are missing, set what is set otherwise. Returns what was found before."""
     async with _admin(settings) as admin:
         replication = await _replication(admin, settings)
-        states = await _look(admin, plan(settings, _in_sync(replication)))
+        states = await _look(admin, settings, replication)
         missing = [state.plan for state in states if state.missing]
         if missing:
             answer = await admin.create_topics(
@@ -74,10 +77,13 @@ async def _admin(settings: JournalSettings) -> AsyncIterator[AIOKafkaAdminClient
     admin = AIOKafkaAdminClient(**link)
     try:
         async with reaching(link, f"set up the topics of {settings.url}"):
-            await admin.start()
+            async with asyncio.timeout(WITHIN):
+                await admin.start()
             yield admin
     finally:
-        await admin.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STOP_WITHIN):
+                await admin.close()
 
 
 async def _replication(admin: AIOKafkaAdminClient, settings: JournalSettings) -> int:
@@ -87,10 +93,6 @@ async def _replication(admin: AIOKafkaAdminClient, settings: JournalSettings) ->
             f"journal.kafka.replication is {settings.kafka.replication}, and there are {brokers} brokers", hint="lower it"
         )
     return settings.kafka.replication or min(REPLICATION, brokers)
-
-
-def _in_sync(replication: int) -> int:
-    return max(1, replication - 1)  # one broker may be away
 
 
 async def _until_there(admin: AIOKafkaAdminClient, plans: Sequence[TopicPlan]) -> None:
@@ -103,27 +105,26 @@ async def _until_there(admin: AIOKafkaAdminClient, plans: Sequence[TopicPlan]) -
             await asyncio.sleep(LOOK)
 
 
-async def _look(admin: AIOKafkaAdminClient, plans: Sequence[TopicPlan]) -> list[TopicState]:
-    there: dict[str, Any] = {topic["topic"]: topic for topic in await admin.describe_topics([each.name for each in plans])}
-    return [await _state(admin, each, there[each.name]) for each in plans]
+async def _look(admin: AIOKafkaAdminClient, settings: JournalSettings, replication: int) -> list[TopicState]:
+    plans = plan(settings)
+    there = {topic["topic"]: topic for topic in await admin.describe_topics([each.name for each in plans])}
+    wanted = [each.held_by(_copies(each, there[each.name]) or replication) for each in plans]
+    found = await differing(admin._client, [each for each in wanted if _copies(each, there[each.name])])  # noqa: SLF001 - it has no other
+    return [TopicState(each, each.name not in found, found.get(each.name, {})) for each in wanted]
 
 
-async def _state(admin: AIOKafkaAdminClient, wanted: TopicPlan, topic: Mapping[str, Any]) -> TopicState:
+def _copies(wanted: TopicPlan, topic: Mapping[str, Any]) -> int:
+    """How many copies there are of a topic's records; 0 where it is missing."""
     if topic["error_code"] == UnknownTopicOrPartitionError.errno:
-        return TopicState(wanted, missing=True)
+        return 0
     _check([(topic["error_code"], wanted.name)])
-    partitions = len(topic["partitions"])
-    if partitions != wanted.partitions:
+    partitions = topic["partitions"]
+    if len(partitions) != wanted.partitions:
         raise Misconfigured(
-            f"topic {wanted.name} has {partitions} partitions, not {wanted.partitions}",
+            f"topic {wanted.name} has {len(partitions)} partitions, not {wanted.partitions}",
             hint="set journal.partitions to what it was made with, or use another journal.prefix: the number cannot change",
         )
-    (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, wanted.name)])
-    _check([(answer.resources[0][0], wanted.name)])
-    is_set = {entry[0]: entry[1] for entry in answer.resources[0][4]}
-    return TopicState(
-        wanted, differs={key: (is_set.get(key), value) for key, value in wanted.config.items() if is_set.get(key) != value}
-    )
+    return len(partitions[0]["replicas"])
 
 
 async def _alter(admin: AIOKafkaAdminClient, wanted: TopicPlan) -> None:

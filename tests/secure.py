@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 import shlex
 import subprocess
 import time
@@ -28,7 +29,7 @@ from confluent_kafka.admin import (
 from deploy.kafka.layout import make
 from deploy.kafka.nodes import HOST
 from syncer.config import JournalSettings, KafkaSettings
-from syncer.journal.kafka.rights import Users, commands
+from syncer.journal.kafka.rights import Users, commands, rights
 from syncer.provision import apply
 from tests.command import Place, free_port, told
 from tests.kafka import Kafka, fresh
@@ -143,7 +144,7 @@ def acls(command: str) -> Iterator[AclBinding]:
     for resource in ("topic", "transactional_id", "group"):
         for name in getattr(told, resource):
             for operation in told.operation:
-                word = AclOperation["ALTER_CONFIGS" if operation == "AlterConfigs" else operation.upper()]
+                word = AclOperation[re.sub(r"(?<!^)(?=[A-Z])", "_", operation).upper()]
                 kind = ResourceType[resource.upper()]
                 yield AclBinding(kind, name, pattern, told.allow_principal, "*", word, AclPermissionType.ALLOW)
 
@@ -187,7 +188,7 @@ def certificate(folder: Path, name: str) -> str:
 
 def of(user: str, journal: JournalSettings) -> list[AclBinding]:
     """What `topics plan` prints for a user."""
-    lines = commands(journal, Users())
+    lines = commands(journal, rights(journal, Users()))
     return [acl for line in lines for acl in acls(line) if acl.principal == f"User:{user}"]
 
 

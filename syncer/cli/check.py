@@ -1,4 +1,4 @@
-"""``syncer check-config``: one line a check, with a hint where it fails. Makes nothing."""
+"""``syncer check-config``: one line a check, with a hint where it fails or leaves a doubt. Makes nothing."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import typer
 from rich.markup import escape
 
 from syncer import sqlite
-from syncer.cli import app, options, print_json, stdout
+from syncer.cli import UNAVAILABLE, app, options, print_json, stdout
 from syncer.cli.status import ask_hub
-from syncer.errors import Misconfigured, Missing, SyncerError
+from syncer.errors import FeedUnavailable, Misconfigured, Missing, Retry, SyncerError
 from syncer.extras import missing
 from syncer.journal import open_journal
 from syncer.store import Store
@@ -34,7 +34,7 @@ def check_config(
     online: Annotated[bool, typer.Option("--online", help="Also look whether the feed can be reached.")] = False,
     json: Annotated[bool, typer.Option("--json", help="A JSON line a check.")] = False,
 ) -> None:
-    """Check the settings and what they name, and make nothing; exit 78 if something will not work."""
+    """Check the settings and what they name, and make nothing; exit 78 if something will not work, 75 if it is only away."""
     settings = options.settings(log_level="warning")
     checks: list[tuple[str, Callable[[Settings], str]]] = [
         ("contact and API", _api),
@@ -43,20 +43,28 @@ def check_config(
         ("store", _store),
         ("ops", _ops),
     ]
-    failed = False
+    codes = []
     for name, check in checks:
+        hint, code = None, 0
         try:
-            told, hint, good = check(settings), None, True
+            told, shown = check(settings), "[green]ok  [/]"
+        except _Doubt as doubt:
+            told, hint, shown = str(doubt), doubt.hint, "[yellow]warn[/]"
         except SyncerError as error:
-            told, hint, good = str(error), error.hint, False
-        failed = failed or not good
+            told, hint, shown = str(error), error.hint, "[red]FAIL[/]"
+            code = UNAVAILABLE if isinstance(error, Retry) else Misconfigured.exit_code
+        codes.append(code)
         if json:
-            print_json({"check": name, "ok": good, "told": told, "hint": hint})
+            print_json({"check": name, "ok": not code, "told": told, "hint": hint})
             continue
-        stdout.print(f"{'[green]ok  [/]' if good else '[red]FAIL[/]'} {name}: {escape(told)}")
+        stdout.print(f"{shown} {name}: {escape(told)}".replace("\n", "\n     "))
         if hint:
             stdout.print(f"     hint: {escape(hint)}")
-    raise typer.Exit(Misconfigured.exit_code if failed else 0)
+    raise typer.Exit(max(codes))  # what will not work at all says more than what is away
+
+
+class _Doubt(SyncerError):
+    """It works, and not as it should."""
 
 
 def _api(settings: Settings) -> str:
@@ -99,7 +107,7 @@ def _reach(settings: Settings) -> None:
     try:
         asyncio.run(ask())
     except (aiohttp.ClientError, OSError) as error:
-        raise Misconfigured(
+        raise FeedUnavailable(
             f"{settings.feed.url} cannot be reached: {str(error) or 'no answer'}",
             hint="without a network, see it at work with: make demo",
         ) from error
@@ -112,9 +120,15 @@ def _journal(settings: Settings) -> str:
         except Missing as missing:
             sqlite.creatable(missing.path)
             return f"{missing.path} will be made, with {settings.journal.partitions} partitions"
-        await journal.close()
+        try:
+            doubts = await journal.doubts()
+        finally:
+            await journal.close()
         where = sqlite.spelled_out(settings.journal.url)
-        return f"{where}, {journal.partitions} partitions, identity {journal.identity}"
+        told = f"{where}, {journal.partitions} partitions, identity {journal.identity}"
+        if doubts:
+            raise _Doubt("\n".join([told, *doubts]), hint="syncer topics plan shows all of it, syncer topics apply sets it")
+        return told
 
     return asyncio.run(look())
 
@@ -145,7 +159,10 @@ def _ops(settings: Settings) -> str:
 def _ours(settings: Settings) -> bool:
     """Whether the hub of this journal answers there."""
     try:
-        return str(orjson.loads(ask_hub(settings, "/status"))["journal"]) in _journal(settings)
+        identity = str(orjson.loads(ask_hub(settings, "/status"))["journal"])
+        return identity in _journal(settings)
+    except _Doubt as doubt:
+        return identity in str(doubt)
     except (OSError, ValueError, LookupError, TypeError, SyncerError):
         return False
 

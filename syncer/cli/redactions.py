@@ -40,8 +40,10 @@ async def _status(settings: Settings, *, json: bool) -> None:
     print_columns(_mirrors(told["mirrors"]))
     if told["open"]:
         print_columns(_open(told["open"][-SHOWN:]))
-    open_ = f"{len(told['open'])} not honoured by all mirrors that take them"
-    stderr.print(f"{told['redactions']} redactions, {open_}; {len(told['mirrors'])} mirrors have said that they live")
+    stderr.print(
+        f"redactions: {told['redactions']}; not honoured by all mirrors that take them: {len(told['open'])};"
+        f" mirrors that have said that they live: {len(told['mirrors'])}"
+    )
     if told["unreadable"]:
         stderr.print(f"[yellow]warning:[/] {told['unreadable']} records are no receipts: see docs/wire.md")
 

@@ -35,19 +35,20 @@ def apply(json: Json = False) -> None:
 
 
 async def _plan(users: tuple[str, str, str], *, json: bool) -> int:
-    from syncer.journal.kafka.rights import Users, commands  # noqa: PLC0415 - wants the kafka extra
+    from syncer.journal.kafka.rights import Users, commands, optional, rights  # noqa: PLC0415 - wants the kafka extra
     from syncer.provision import look  # noqa: PLC0415 - the same
 
     journal = options.settings(log_level="warning").journal
     states = await look(journal)
     _print(states, {"missing": "is to be made", "differs": "is to be set"}, json=json)
-    lines = commands(journal, Users(*users))
+    lines, more = commands(journal, rights(journal, Users(*users))), commands(journal, optional(journal, Users(*users)))
     if json:
-        print_json({"acls": lines})
+        print_json({"acls": lines, "optional": more})
     else:
         stdout.print("\nWhat these users have to be allowed (admin.properties: how Kafka's own tool is let in):")
-        for line in lines:
-            stdout.print(line, markup=False)
+        stdout.print("\n".join(lines), markup=False)
+        stdout.print("\nand, so that the hub sees by itself how the topics are set, which is optional:")
+        stdout.print("\n".join(more), markup=False)
     return 0 if all(state.sound for state in states) else 1
 
 

@@ -206,6 +206,12 @@ class Journal(Protocol):
     async def stand_by(self, names: Sequence[str]) -> None:
         """Give up what is owned, and return once no other process has lived for some time as any of these owners."""
 
+    async def doubts(self) -> Sequence[str]:
+        """In what it is set up otherwise than it has to be, a line each; none where nobody else sets it up.
+
+        Raises Misconfigured where that removes what is needed.
+        """
+
     async def lost(self) -> None:
         """Never return; raise Superseded once another process has become an owner in the place of one that was had here."""
 

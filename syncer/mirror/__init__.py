@@ -45,6 +45,7 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 APPLY_AT_ONCE = 500  # mutations a transaction
+UNKNOWN, TEXTLESS = "unknown page", "no base text"  # how pages diverge that were there before the mirror
 BEHIND = 60.0  # seconds for which somebody may have something to catch up with, or wait for the journal, and be ready
 
 
@@ -72,6 +73,7 @@ class Mirror:
         self.receipts = Receipts(journal, store, settings, self._work)
         self._current_at: float | None = None  # when it was last at the journal's end, of the loop's clock
         self._newest: str | None = None
+        self._unknown_told = 0  # pages
 
     async def done(self) -> dict[str, Any]:
         """What it has done since it was started, and how many pages stand diverged."""
@@ -99,6 +101,7 @@ class Mirror:
         try:
             await self._run(stop, until_idle)
         finally:
+            self._tell_unknown()
             await self.healing.end()
             await self.receipts.end()
 
@@ -111,6 +114,8 @@ class Mirror:
                 offsets = offsets or await self._start()
                 found = [part for part in offsets if await self._step(part, offsets)]
                 trouble.over()
+                if not found:
+                    self._tell_unknown()
                 if any([self.healing.going_on(), self.receipts.going_on()]) or found:
                     moved = now()
                 elif until_idle is not None and now() - moved >= until_idle:
@@ -207,12 +212,26 @@ class Mirror:
         try:
             self._store.fold(mutation)
         except Divergence as divergence:
-            log.warning("a page diverged", page=f"{mutation.wiki_id}:{mutation.page.page_id}", why=divergence.reason)
+            tell = log.debug if divergence.reason in {UNKNOWN, TEXTLESS} else log.warning
+            tell("a page diverged", page=f"{mutation.wiki_id}:{mutation.page.page_id}", why=divergence.reason)
             self._store.diverge(mutation, divergence.reason)
             self.tally.diverged[divergence.reason] += 1
         self.tally.applied[mutation.kind.value] += 1
         self._newest = mutation.published_at
         telemetry.APPLIED.labels(mutation.kind.value).inc()
+
+    def _tell_unknown(self) -> None:
+        """Say how many pages are older than what the journal had when the mirror began; again when they are twice as many."""
+        unknown = self.tally.diverged[UNKNOWN]
+        if unknown > 2 * self._unknown_told:
+            self._unknown_told = unknown
+            hint = 'mirror.heal = "api" asks the wikis for their texts'
+            log.warning(
+                "pages were published before this mirror begins, and the journal no longer has their texts: they are known"
+                " once they are published whole again",
+                pages=unknown,
+                hint=None if self._settings.heal == "api" else hint,
+            )
 
     async def _work(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)

@@ -140,11 +140,14 @@ def recovered(land: Farmland, hub: Hub) -> None:
     until(lambda: len(land.requests(hub.contact)) > asked, "the hub does not go on")
 
 
-def test_a_topic_that_is_deleted_under_a_hub_is_the_operators(cluster: Cluster, land: Farmland, hubs: Callable[..., Hub]) -> None:
+def test_a_topic_that_is_deleted_under_hub_and_mirror_is_the_operators(
+    cluster: Cluster, land: Farmland, hubs: Callable[..., Hub]
+) -> None:
     """What it held is gone: nobody makes it anew without being asked, and nobody goes on as if nothing had been."""
     hub = hubs(cluster, fresh("deleted"))
-    process = hub.start("run")
+    process, mirror = hub.start("run"), hub.start("mirror", "follow")
     land.work(20, 10.0).result(PATIENCE)
+    until(hub.export, "nothing arrives", process, mirror)
 
     async def delete() -> None:
         async with Kafka(cluster.bootstrap).admin() as admin:
@@ -152,10 +155,11 @@ def test_a_topic_that_is_deleted_under_a_hub_is_the_operators(cluster: Cluster, 
 
     asyncio.run(delete())
     land.work(20, 10.0).result(PATIENCE)
-    assert process.wait(PATIENCE) == 78
-    assert "syncer topics apply" in hub.log
+    assert [one.wait(PATIENCE) for one in (process, mirror)] == [78, 78]
+    assert hub.log.count(f"{hub.prefix}.mutations.v1 was deleted") == 2
+    assert hub.log.count("what it held is lost. The hub: delete all topics of this prefix, syncer topics apply") == 2
     hub.ask("topics", "apply")
-    assert hub.start("run").wait(PATIENCE) == 3
+    assert [hub.start(*verb).wait(PATIENCE) for verb in (RUN, FOLLOW)] == [3, 3]
 
 
 def test_a_disk_that_is_full(tmp_path: Path, land: Farmland, hubs: Callable[..., Hub]) -> None:

@@ -120,8 +120,9 @@ def test_check_config_can_ask_the_feed_as_the_hub_would(run: Run) -> None:
         assert "answered 403" in said.out.decode()
         server.shutdown()
     said = run("check-config", "--online", FEED__URL=url)
-    assert said.code == 78
+    assert said.code == 75
     assert "make demo" in said.out.decode()
+    assert run("check-config", "--online", FEED__URL=url, CONTACT="").code == 78
 
 
 def test_check_config_shows_no_secret(run: Run) -> None:

@@ -64,6 +64,15 @@ def test_other_errors_that_come_from_there(error: Exception, fate: type[SyncerEr
     assert meaning(error, "read").hint
 
 
+def test_an_error_is_named_once_and_nobody_is_told_that_it_is_tried_again() -> None:
+    """Who waits says so himself, and a command that does not wait would lie."""
+    told = meaning(errors.KafkaError("Unexpected error during batch delivery"), "append")
+    assert str(told) == "append: KafkaError: Unexpected error during batch delivery"
+    assert str(meaning(errors.KafkaTimeoutError(), "append")) == "append: KafkaTimeoutError"
+    assert str(meaning(ConnectionResetError("reset"), "append")) == "append: ConnectionResetError: reset"
+    assert "again" not in (told.hint or "")
+
+
 class TestProducer:
     def test_a_batch_that_nobody_will_send_is_not_complained_of(self) -> None:
         """Of a producer that failed before it knew where to send, at the moment when the collector comes by."""

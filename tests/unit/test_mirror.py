@@ -167,6 +167,21 @@ async def test_what_does_not_fit_is_recorded_and_never_guessed(journal: SqliteJo
     assert store.text("testwiki", 1) == b"whole"
 
 
+async def test_pages_older_than_a_journal_that_was_cut_are_told_of_once(
+    journal: SqliteJournal, store: Store, pages: Pages
+) -> None:
+    await publish(journal, *(pages.snapshot(number, f"P{number}", b"one") for number in range(1, 8)))
+    await cut(journal)
+    await publish(journal, *(pages.patch(number, f"P{number}", b"two") for number in range(1, 8)))
+    await publish(journal, pages.patch(7, "P7", b"three"))
+    with capture_logs() as logs:
+        follower = await follow(journal, store)
+    assert follower.tally.diverged == {"unknown page": 7, "no base text": 1}
+    (said,) = [entry for entry in logs if entry["log_level"] == "warning"]
+    assert said["pages"] == 7
+    assert 'mirror.heal = "api"' in said["hint"]
+
+
 async def test_a_text_that_went_wrong_in_the_store_is_noticed(journal: SqliteJournal, store: Store, pages: Pages) -> None:
     await publish(journal, pages.snapshot(1, "A", b"one two three"))
     await follow(journal, store)

@@ -339,7 +339,7 @@ def test_redactions_status(run: Callable[..., Said], place: Place) -> None:
     rows = [line.split() for line in shown.out.decode().splitlines()]
     assert rows[1][:4] == ["m1", "-", "1", "1"]
     assert rows[-1][-2:] == ["1/3", "m1"]
-    assert "2 redactions, 1 not honoured" in shown.err
+    assert "redactions: 2; not honoured by all mirrors that take them: 1;" in shown.err
     (told,) = run("redactions", "status", "--json").lines
     assert [one["offset"] for one in told["open"]] == [3]
 

@@ -1,6 +1,7 @@
 """The journal on Apache Kafka: topics that partners subscribe to with any client.
 
-    names      which topics, and how each is set up       identity   which topics these are: Kafka's own ids of them
+    names      which topics, and how each has to be set   identity   which topics these are: Kafka's own ids of them
+    setup      how they are set                           rights     what users have to be allowed
     link       how brokers are reached, what errors mean   reading    committed records, from anywhere
     producer   what writes, and can be given up            lease      who owns what, and his signs of life
     owner      the only writer: lease, fencing, transactions
@@ -15,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -24,23 +25,25 @@ from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import UnknownTopicOrPartitionError
 
-from syncer.errors import JournalUnavailable, Misconfigured, OutcomeUnknown, ResumeLost
+from syncer.errors import JournalUnavailable, Misconfigured, OutcomeUnknown, Refused, ResumeLost
 from syncer.journal import Topic, partitions_of
-from syncer.journal.kafka.identity import topic_ids
+from syncer.journal.kafka.identity import find
 from syncer.journal.kafka.lease import Lease, Leases, place_of
-from syncer.journal.kafka.link import APPLY, ASKED_WITHIN, connection, reaching
+from syncer.journal.kafka.link import ASKED_WITHIN, PLAN, connection, reaching
 from syncer.journal.kafka.names import plan, topic_name
 from syncer.journal.kafka.owner import LAPSED, KafkaOwner, Told, superseded
 from syncer.journal.kafka.producer import STOP_WITHIN, WITHIN, fence, send, sending, start
 from syncer.journal.kafka.reading import Reader
+from syncer.journal.kafka.setup import differing, refuse, told
 from syncer.tasks import unless
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 
     from syncer.config import JournalSettings
     from syncer.errors import Superseded
     from syncer.journal import Record, Stored
+    from syncer.journal.kafka.identity import Found
     from syncer.journal.kafka.producer import Producer
 
 __all__ = ["KafkaJournal"]
@@ -48,6 +51,11 @@ __all__ = ["KafkaJournal"]
 POLL = 0.1  # seconds between looks for what was appended: one small request for all topics
 LOOK = 0.2  # seconds between looks for an owner's sign of life
 PATIENCE = 10.0  # seconds without one until a standby takes over: a broker that elects a new leader needs about as long
+
+LOST = (
+    "what it held is lost. The hub: delete all topics of this prefix, syncer topics apply, and move its store away;"
+    " a mirror: when the topic is there again, move mirror.path away and start it anew"
+)
 
 
 class KafkaJournal:
@@ -61,7 +69,7 @@ class KafkaJournal:
         self._client = AIOKafkaClient(**self._link, request_timeout_ms=ASKED_WITHIN)
         self._topics: dict[str, str] = {}  # Kafka's id of each topic as it was first seen here
         self._reader = Reader(self._link)
-        self._plan = {topic.name: topic.partitions for topic in plan(settings, 1)}
+        self._plan = {topic.name: topic for topic in plan(settings)}
         self._watched: set[Topic] = set()  # topics that are read, of which ``wait`` tells
         self._lone: Producer | None = None
         self._lone_turn = asyncio.Lock()
@@ -95,24 +103,53 @@ class KafkaJournal:
         return journal
 
     async def _identify(self, topics: Iterable[str]) -> dict[str, str]:
-        """Kafka's own ids of the topics. Raises ResumeLost where one is another than before."""
-        try:
-            async with reaching(self._link, "ask which topics there are"), asyncio.timeout(WITHIN):
-                found = await topic_ids(self._client, topics)
-        except JournalUnavailable as error:
-            if isinstance(error.__cause__, UnknownTopicOrPartitionError):
-                raise Misconfigured(f"{error.__cause__.args[0]}: there is no such topic", hint=APPLY) from error
-            raise
-        for name, (_, partitions) in found.items():
-            if partitions != (wanted := self._plan[name]):
+        """Kafka's own ids of the topics. Raises ResumeLost where one is another than before, Misconfigured where one is gone."""
+        found = await self._find(topics)
+        ids = {name: each.topic_id.hex for name, each in found.items()}
+        _the_same(self._topics, ids)
+        for name, each in found.items():
+            if each.partitions != (wanted := self._plan[name].partitions):
                 raise Misconfigured(
-                    f"topic {name} has {partitions} partitions, not {wanted}",
+                    f"topic {name} has {each.partitions} partitions, not {wanted}",
                     hint="set journal.partitions to what it was made with: it cannot change afterwards",
                 )
-        ids = {name: topic_id.hex for name, (topic_id, _) in found.items()}
-        _the_same(self._topics, ids)
         self._topics |= ids
         return ids
+
+    async def _find(self, topics: Iterable[str]) -> dict[str, Found]:
+        try:
+            async with reaching(self._link, "ask which topics there are"), asyncio.timeout(WITHIN):
+                return await find(self._client, topics)
+        except JournalUnavailable as error:
+            if not isinstance(error.__cause__, UnknownTopicOrPartitionError):
+                raise
+            name = error.__cause__.args[0]
+            if name in self._topics:
+                raise Misconfigured(f"{name} was deleted: there is no such topic any more", hint=LOST) from error
+            hint = f"are journal.url and journal.prefix right? Then {PLAN}; if it was there before, what it held is lost"
+            raise Misconfigured(f"{name}: there is no such topic", hint=hint) from error
+
+    @asynccontextmanager
+    async def _there(self, topics: Collection[str]) -> AsyncIterator[None]:
+        """Find out, where no answer comes, whether it is because a topic was deleted: nobody answers for one."""
+        try:
+            yield
+        except JournalUnavailable:
+            with suppress(JournalUnavailable):
+                await self._identify(topics)
+            raise
+
+    async def doubts(self) -> list[str]:
+        """See :meth:`syncer.journal.Journal.doubts`."""
+        copies = await self._find(self._plan)
+        try:
+            async with reaching(self._link, "ask how the topics are set"), asyncio.timeout(WITHIN):
+                plans = [each.held_by(copies[name].copies) for name, each in self._plan.items()]
+                found = await differing(self._client, plans)
+        except Refused:
+            return ["this user may not see how the topics are set: an optional right, which syncer topics plan prints"]
+        refuse(found)
+        return list(told(found))
 
     def _place(self, topic: str, partition: int) -> TopicPartition:
         return TopicPartition(topic_name(self._prefix, topic), partition)
@@ -223,7 +260,8 @@ class KafkaJournal:
         """See :meth:`syncer.journal.Journal.read`."""
         self._watched.add(topic)
         place = self._place(topic, partition)
-        records = await self._reader.read(place, offset, limit)
+        async with self._there([place.topic]):
+            records = await self._reader.read(place, offset, limit)
         if records:
             await self._identify([place.topic])  # after the reading: so that is what it was read from
         return records
@@ -233,7 +271,8 @@ class KafkaJournal:
         place = self._place(topic, partition)
         if place.topic not in self._topics:
             await self._identify([place.topic])  # one that is not there, or may not be read, would only never answer
-        return await self._reader.bounds(place)
+        async with self._there([place.topic]):
+            return await self._reader.bounds(place)
 
     async def wait(self, timeout: float) -> None:
         """See :meth:`syncer.journal.Journal.wait`."""
@@ -242,7 +281,8 @@ class KafkaJournal:
         places = [self._place(topic, part) for topic in watched for part in range(partitions_of(topic, self.partitions))]
         while True:
             self._appended.clear()
-            ends = await self._reader.ends(places)
+            async with self._there({place.topic for place in places}):
+                ends = await self._reader.ends(places)
             left = deadline - time.monotonic()
             if ends != self._ends or left <= 0:
                 self._ends = ends
@@ -266,8 +306,4 @@ class KafkaJournal:
 def _the_same(before: Mapping[str, str], now: Mapping[str, str]) -> None:
     """Raise ResumeLost where a topic has another id than before."""
     if anew := [topic for topic, topic_id in before.items() if now.get(topic, topic_id) != topic_id]:
-        raise ResumeLost(
-            f"{', '.join(anew)} was made anew since it was last read or written here",
-            hint="what it held is lost. The hub: delete all topics of this prefix, syncer topics apply, and move its store away;"
-            " a mirror: move mirror.path away and start it anew",
-        )
+        raise ResumeLost(f"{', '.join(anew)} was made anew since it was last read or written here", hint=LOST)

@@ -7,7 +7,7 @@ aiokafka speaks metadata requests up to version 5; the ids are in version 10 and
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from uuid import UUID
 
 from aiokafka.errors import KafkaConnectionError, NodeNotReadyError, RequestTimedOutError, for_code
@@ -90,20 +90,31 @@ class _Topics(Request[_MetadataRequest12]):
         return request_struct_class([(NO_ID, name, {}) for name in self._names], False, False, {})  # noqa: FBT003 - the fields
 
 
-async def topic_ids(client: AIOKafkaClient, names: Iterable[str]) -> dict[str, tuple[UUID, int]]:
-    """The id and the number of partitions of each topic. Raises aiokafka's error where the broker gives one for a topic."""
+class Found(NamedTuple):
+    """A topic that is there: Kafka's id of it, its partitions, and how many copies there are of its records."""
+
+    topic_id: UUID
+    partitions: int
+    copies: int
+
+
+async def find(client: AIOKafkaClient, names: Iterable[str]) -> dict[str, Found]:
+    """The topics of these names. Raises aiokafka's error where the broker gives one for a topic."""
+    found = {}
+    for error_code, name, topic_id, _, partitions, *_ in (await ask(client, _Topics(names))).topics:
+        if error_code:
+            raise for_code(error_code)(name)
+        found[name] = Found(topic_id, len(partitions), len(partitions[0][4]))
+    return found
+
+
+async def ask(client: AIOKafkaClient, request: Request[Any]) -> Any:
+    """What some broker answers."""
     nodes = [broker.nodeId for broker in client.cluster.brokers()]
     random.shuffle(nodes)
     while True:
         try:
-            answer = await client.send(nodes.pop() if nodes else None, _Topics(names))
-            break
+            return await client.send(nodes.pop() if nodes else None, request)
         except (KafkaConnectionError, NodeNotReadyError, RequestTimedOutError):
             if not nodes:
                 raise
-    found = {}
-    for error_code, name, topic_id, _, partitions, *_ in answer.topics:
-        if error_code:
-            raise for_code(error_code)(name)
-        found[name] = (topic_id, len(partitions))
-    return found

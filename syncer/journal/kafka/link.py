@@ -48,7 +48,7 @@ LET_IN_WITHIN = 2.0  # seconds
 # It says the same ten times a second while a broker is away; what matters comes as an error, and is said once.
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
-APPLY = "syncer topics plan shows what is missing, syncer topics apply makes it"
+PLAN = "syncer topics plan shows what is missing or set otherwise, syncer topics apply makes it so"
 
 # What cannot be waited out, or wants a hint of its own; whatever else there is, the brokers may get over it.
 FATES: tuple[tuple[tuple[type[Exception], ...], type[Retry | Stop], str], ...] = (
@@ -56,8 +56,8 @@ FATES: tuple[tuple[tuple[type[Exception], ...], type[Retry | Stop], str], ...] =
     (UNTRUSTED, Refused, "check journal.kafka.ca_file, and that the certificates bear the names in journal.url"),
     (GONE, ResumeLost, "the journal was cut by retention, or made anew; start the reader anew"),
     (OLD_BROKER, Misconfigured, "the brokers are too old: Apache Kafka 3.1 or later is needed"),
-    (TOO_LARGE, JournalUnavailable, "a topic's max.message.bytes was lowered: " + APPLY),
-    (NO_TOPIC, JournalUnavailable, "a topic is not there: " + APPLY),
+    (TOO_LARGE, JournalUnavailable, "a topic's max.message.bytes was lowered: " + PLAN),
+    (NO_TOPIC, JournalUnavailable, "a topic is not there: " + PLAN + "; if it was there before, what it held is lost"),
 )
 
 
@@ -131,8 +131,9 @@ async def _refusal(link: Mapping[str, Any]) -> Exception | None:
 
 def meaning(error: Exception, doing: str) -> SyncerError:
     """What an error of Kafka, or a time-out, means for us, where it says nothing about an owner."""
-    said = f"{doing}: {type(error).__name__}" + (f": {error}" if str(error) else "")
+    name, why = type(error).__name__, str(error)
+    said = f"{doing}: {why}" if why.startswith(name) else f"{doing}: {name}: {why}" if why else f"{doing}: {name}"
     for kinds, fate, hint in FATES:
         if isinstance(error, kinds):
             return fate(said, hint=hint)
-    return JournalUnavailable(said, hint="look at the brokers, and at journal.kafka.security_protocol; they are tried again")
+    return JournalUnavailable(said, hint="look at the brokers, and at journal.url and journal.kafka.security_protocol")

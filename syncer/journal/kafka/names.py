@@ -17,6 +17,7 @@ OWNERS = "owners"  # who owns what, and that he lives: of the Kafka journal alon
 OWNER_PARTITIONS = 16  # a transaction that hangs hides what stands behind it: owners should not hide one another
 MAX_MESSAGE = MAX_RECORD + 64 * 1024  # bytes: a record's value, and room for its key, its headers and the batch around it
 HOUR, DAY = 3_600_000, 86_400_000  # milliseconds
+CLEANUP, IN_SYNC = "cleanup.policy", "min.insync.replicas"
 
 
 class TopicPlan(NamedTuple):
@@ -26,32 +27,35 @@ class TopicPlan(NamedTuple):
     partitions: int
     config: Mapping[str, str]
 
+    def held_by(self, copies: int) -> TopicPlan:
+        """The same with so many copies of every record: all but one of them, which may be away, have to hold what is written."""
+        return self._replace(config={**self.config, IN_SYNC: str(max(1, copies - 1))})
+
 
 def topic_name(prefix: str, topic: str) -> str:
     """What a topic is called on Kafka."""
     return f"{prefix}.{topic}.v1"
 
 
-def plan(settings: JournalSettings, in_sync: int) -> list[TopicPlan]:
-    """Every topic of a journal. ``in_sync`` is how many replicas have to hold a record before it counts as written."""
+def plan(settings: JournalSettings) -> list[TopicPlan]:
+    """Every topic of a journal, but for how many copies there are of its records."""
     retention = settings.retention
     kept = {
         Topic.CHANGES: (retention.changes_days, retention.changes_bytes),
         Topic.MUTATIONS: (retention.mutations_days, retention.mutations_bytes),
         Topic.SET_ASIDE: (retention.set_aside_days, retention.set_aside_bytes),
         Topic.RECEIPTS: (retention.mutations_days, retention.mutations_bytes),  # as long as what they are about
+        Topic.REQUESTS: (retention.changes_days, retention.changes_bytes),  # each becomes a change, or is asked again
         Topic.MANIFESTS: (retention.mutations_days, retention.mutations_bytes),  # the same
     }
     common = {
         "message.timestamp.type": "LogAppendTime",  # a producer's clock may be wrong, and brokers refuse what is an hour ahead
         "max.message.bytes": str(MAX_MESSAGE),
-        Topic.REQUESTS: (retention.changes_days, retention.changes_bytes),  # each becomes a change, or is asked again
-        "min.insync.replicas": str(in_sync),
         "compression.type": "producer",
         "unclean.leader.election.enable": "false",
     }
     # An active segment is never compacted, and is read whole at every start (PROTOCOL 37).
-    compacted = {"cleanup.policy": "compact", "segment.ms": str(HOUR // 6), "segment.bytes": str(16 * 1024 * 1024)}
+    compacted = {CLEANUP: "compact", "segment.ms": str(HOUR // 6), "segment.bytes": str(16 * 1024 * 1024)}
     plans = []
     for topic in Topic:
         partitions = partitions_of(topic, settings.partitions)
@@ -60,7 +64,7 @@ def plan(settings: JournalSettings, in_sync: int) -> list[TopicPlan]:
         else:
             days, most = kept[topic]
             config = common | {
-                "cleanup.policy": "delete",
+                CLEANUP: "delete",
                 "retention.ms": str(int(days * DAY)),
                 "retention.bytes": str(max(1, most // partitions)),
                 "segment.ms": str(DAY),  # only whole segments are removed

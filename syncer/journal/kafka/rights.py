@@ -13,7 +13,7 @@ from syncer.journal.kafka.names import brokers, plan, topic_name
 from syncer.journal.kafka.producer import transactional
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from syncer.config import JournalSettings
 
@@ -39,7 +39,7 @@ class Users(NamedTuple):
 
 def rights(settings: JournalSettings, users: Users) -> dict[str, list[Right]]:
     """What each of the users needs."""
-    every = [topic.name for topic in plan(settings, 1)]
+    every = [topic.name for topic in plan(settings)]
     read = [topic_name(settings.prefix, topic) for topic in (Topic.MUTATIONS, Topic.WATERMARKS, Topic.MANIFESTS)]
     ingest, enrich = (transactional(settings.prefix, name)["transactional_id"] for name in (INGEST, ENRICH))
     return {
@@ -58,10 +58,15 @@ def rights(settings: JournalSettings, users: Users) -> dict[str, list[Right]]:
     }
 
 
-def commands(settings: JournalSettings, users: Users) -> list[str]:
+def optional(settings: JournalSettings, users: Users) -> dict[str, list[Right]]:
+    """What the hub goes on without: to see how the topics are set, which it warns of."""
+    return {users.hub: [Right(("DescribeConfigs",), "topic", [topic.name for topic in plan(settings)])]}
+
+
+def commands(settings: JournalSettings, granted: Mapping[str, Sequence[Right]]) -> list[str]:
     """The same as lines for Kafka's own tool, which grant it."""
     address = ",".join(brokers(settings.url))
-    return [_command(address, user, right) for user, granted in rights(settings, users).items() for right in granted]
+    return [_command(address, user, right) for user, rights in granted.items() for right in rights]
 
 
 def _command(address: str, user: str, right: Right) -> str:
