@@ -166,6 +166,20 @@ class ReconcileSettings(Section):
     sweep_per_hour: float = Field(default=120.0, ge=0, le=1_000_000)  # requests: 1.1 % of 180 a minute; x 50 = 6,000 pages
 
 
+class HealSettings(Section):
+    """How many pages that mirrors ask for are published again. By the minute."""
+
+    pages_per_minute: float = Field(default=300.0, gt=0, le=1_000_000)  # x 30 KB = 9 MB that everybody reads
+    pages_per_mirror: float = Field(default=150.0, gt=0, le=1_000_000)  # as many as a mirror asks for
+    asked_per_minute: float = Field(default=18.0, ge=0, le=1_000_000)  # without a text here: 18 requests of 180, at worst
+
+
+class ManifestSettings(Section):
+    """What is said, and signed, of every hour."""
+
+    key: str = "<state>/manifests.key"
+
+
 def _with_port(value: str) -> str:
     port = value.rpartition(":")[2]
     if not port.isdecimal() or int(port) > 65535 or not value.isprintable():  # noqa: PLR2004 - 16 bits
@@ -217,6 +231,8 @@ class Settings(Section):
     enrich: EnrichSettings = EnrichSettings()
     reconcile: ReconcileSettings = ReconcileSettings()
     mirror: MirrorSettings = MirrorSettings()
+    heal: HealSettings = HealSettings()
+    manifests: ManifestSettings = ManifestSettings()
     ops: OpsSettings = OpsSettings()
 
 

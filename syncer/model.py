@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MAX_ID = 2**63 - 1  # of a page or a revision: what a database holds, and more than any wiki will ever have
 
+HEAL = "heal"  # the stream of changes that mirrors have asked for: to publish a page again, as it is published
+
 
 class Cause(StrEnum):
     """Why a page is looked at; on the wire as ``cause``. What is done about it is decided by the wiki's answer alone."""

@@ -51,6 +51,15 @@ RECONCILE_REQUESTS = Counter(
     "syncer_reconcile_requests_total", "Requests that looking for them has cost.", ["by"], registry=REGISTRY
 )
 
+# Heal: what mirrors ask for.
+HEAL_REQUESTS = Counter(
+    "syncer_heal_requests_total", "Requests of mirrors for a page, by what became of them.", ["result"], registry=REGISTRY
+)
+
+MANIFESTS_OVERDUE = Gauge(
+    "syncer_manifests_overdue_seconds", "How long an hour has been over, and its manifests are not made.", registry=REGISTRY
+)
+
 # Mirror: a partner's side.
 APPLIED = Counter("syncer_mirror_applied_total", "Mutations applied, by kind.", ["kind"], registry=REGISTRY)
 DIVERGED = Gauge("syncer_mirror_diverged_pages", "Pages whose text is not the announced one.", registry=REGISTRY)

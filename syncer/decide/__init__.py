@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from syncer.decide.case import REVISION_CAUSES, Case, Context, View
 from syncer.decide.doubt import doubt
-from syncer.decide.steps import steps
+from syncer.decide.steps import restated, steps
 from syncer.model import VISIBLE, Cause
 from syncer.outcome import Ask, Later, Merged, Outcome, Publish, Question, Skip, SkipReason
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from syncer.model import Change, PageState, RevisionFacts
     from syncer.outcome import Answers
 
-__all__ = ["Context", "View", "decide", "first_question"]
+__all__ = ["Context", "View", "decide", "first_question", "restated"]
 
 REVISIONS_TOLD = REVISION_CAUSES | {Cause.VISIBILITY}  # causes of events that name revisions which there must be
 

@@ -89,3 +89,8 @@ def _patched(mutation: Mutation, revision: RevisionFacts, base: bytes | None, ma
 def sha1(text: bytes) -> str:
     """The hash that mutations announce: hex SHA-1 of the UTF-8 text."""
     return hashlib.sha1(text, usedforsecurity=False).hexdigest()
+def says_all(mutation: Mutation) -> bool:
+    """Whether it tells even a reader who knows nothing of the page all that there is to know."""
+    return mutation.kind is Kind.DELETE or (mutation.kind is Kind.SNAPSHOT and mutation.gap and not mutation.erased)
+
+

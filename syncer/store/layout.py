@@ -38,5 +38,16 @@ _SEEN = (
 _DEBTS = (
     'CREATE TABLE debts (part INTEGER, "offset" INTEGER, receipt BLOB NOT NULL, PRIMARY KEY (part, "offset")) WITHOUT ROWID;\n'
 )
+# The offset of the last record that says all of a page by itself: what a mirror may wait for that has not read it.
+_WHOLE = "ALTER TABLE pages ADD COLUMN whole INTEGER;\n"
+# What a mirror has asked its hub for: how often, and when it does so again; see asked.py.
+_ASKED = "CREATE TABLE asked (id INTEGER PRIMARY KEY, tries INTEGER NOT NULL, due REAL NOT NULL);\n"
 
-MIGRATIONS = (_FIRST, _SECOND, _SEEN, _DEBTS)
+# Revisions of a dump whose texts are kept beside what mutations say of their pages; see seeds.py.
+_SEEDS = (
+    "CREATE TABLE seeds (id INTEGER PRIMARY KEY, rev_id INTEGER NOT NULL, sha1 TEXT NOT NULL);\n"
+    'CREATE INDEX "seeds by revision" ON seeds (rev_id);\n'
+    'CREATE INDEX "pages dumped and untitled" ON pages (id) WHERE title IS NULL AND live AND seq = 0;\n'
+)
+
+MIGRATIONS = (_FIRST, _SECOND, _SEEN, _DEBTS, _WHOLE, _ASKED, _SEEDS)
