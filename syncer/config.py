@@ -199,6 +199,7 @@ class MirrorSettings(Section):
     requests_per_minute: int = Field(default=20, gt=0, le=1_000_000)  # + a hub's 180 = the 200 that an address may ask
     wikis: tuple[str, ...] = ("*",)
     namespaces: tuple[Namespace | Literal["*"], ...] = ("*",)
+    public_keys: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...] = ()  # whose manifests are believed
     listen: Listen = "127.0.0.1:8752"  # not a hub's: one may run on the same machine
 
 
@@ -230,9 +231,9 @@ class Settings(Section):
     store: StoreSettings = StoreSettings()
     enrich: EnrichSettings = EnrichSettings()
     reconcile: ReconcileSettings = ReconcileSettings()
-    mirror: MirrorSettings = MirrorSettings()
     heal: HealSettings = HealSettings()
     manifests: ManifestSettings = ManifestSettings()
+    mirror: MirrorSettings = MirrorSettings()
     ops: OpsSettings = OpsSettings()
 
 

@@ -28,6 +28,7 @@ from syncer.fetch import WikiApi, check, check_feed, user_agent
 from syncer.ingest import Ingest
 from syncer.journal import INGEST, WHOLE, Shard, open_journal
 from syncer.outcome import Aside, Merged, Publish, Skip
+from syncer.signing import signer
 from syncer.status import read_status
 from syncer.store import Store
 from syncer.systemd import notify, notifying
@@ -192,6 +193,7 @@ class Hub:
         session = await stack.enter_async_context(aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()))
         self.meter = Meter(settings.api.requests_per_minute // self.part.shard.of)
         enrich.api = WikiApi(session, settings.api, settings.wiki, settings.contact, _counted(enrich, self.meter))
+        enrich.signer = signer(sqlite.expand(settings.manifests.key, "manifests.key"), create=True)
         enrich.watch.on_outcome.append(_measure)
         telemetry.CHANGES_QUEUED.set_function(enrich.queued)
         telemetry.WIKIS_OUT.set_function(lambda: len(enrich.wikis_out))

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from syncer.outcome import Aside, Merged, Publish, Skip
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 PROGRESS_KEY = "progress"
 
 
 @dataclass(slots=True)
 class Counts:
-    """Outcomes of the changes of a partition since the journal began (law 3). ``by_hand`` of them were not ingest's."""
+    """Outcomes of changes (law 3): of a partition's since the journal began. ``by_hand`` of them were not ingest's."""
 
     published: int = 0
     merged: int = 0
@@ -33,6 +35,42 @@ class Counts:
     def finished(self) -> int:
         """The sum of outcomes."""
         return self.published + self.merged + self.skipped.total() + self.set_aside.total()
+
+    def count(self, outcome: Publish | Merged | Skip | Aside) -> None:
+        """One more change has its outcome."""
+        match outcome:
+            case Publish():
+                self.published += 1
+            case Merged():
+                self.merged += 1
+            case Skip(reason):
+                self.skipped[reason.value] += 1
+            case Aside(reason):
+                self.set_aside[reason] += 1
+
+    @property
+    def outcomes(self) -> dict[str, Any]:
+        """The outcomes alone, as whoever asks is told."""
+        return {
+            "published": self.published, "merged": self.merged, "skipped": dict(self.skipped), "set_aside": dict(self.set_aside)
+        }  # fmt: skip
+
+    def told(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return self.outcomes | {"mutations": self.mutations, "by_hand": self.by_hand, "upstream_hash": self.upstream_hash}
+
+    @classmethod
+    def read(cls, part: Mapping[str, Any]) -> Counts:
+        """Read what :meth:`told` gave."""
+        return cls(
+            part["published"],
+            part["merged"],
+            Counter(part["skipped"]),
+            Counter(part["set_aside"]),
+            Counter(part["mutations"]),
+            part["by_hand"],
+            part["upstream_hash"],
+        )
 
     def __add__(self, other: Counts) -> Counts:
         """The counts of both."""
@@ -99,22 +137,13 @@ class Progress:
 
     def encode(self) -> bytes:
         """As JSON, for the journal."""
-        counts = self.counts
         return orjson.dumps(
             {
                 "next": self.lowest_unfinished,
                 "done": list(self.ranges()),
                 "generation": self.generation,
                 "open_set_asides": +self.open_set_asides,
-                "counts": {
-                    "published": counts.published,
-                    "merged": counts.merged,
-                    "skipped": counts.skipped,
-                    "set_aside": counts.set_aside,
-                    "mutations": counts.mutations,
-                    "by_hand": counts.by_hand,
-                    "upstream_hash": counts.upstream_hash,
-                },
+                "counts": self.counts.told(),
             }
         )
 
@@ -122,18 +151,9 @@ class Progress:
     def decode(cls, value: bytes) -> Progress:
         """Read what :meth:`encode` wrote; ``read_to`` is then the lowest unfinished offset."""
         part = orjson.loads(value)
-        counts = part["counts"]
         return cls(
             generation=part["generation"],
-            counts=Counts(
-                counts["published"],
-                counts["merged"],
-                Counter(counts["skipped"]),
-                Counter(counts["set_aside"]),
-                Counter(counts["mutations"]),
-                counts["by_hand"],
-                counts["upstream_hash"],
-            ),
+            counts=Counts.read(part["counts"]),
             open_set_asides=Counter(part["open_set_asides"]),
             read_to=part["next"],
             _known=tuple((first, last) for first, last in part["done"]),

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 
+from syncer import signing
 from syncer.config import (
     ApiSettings,
     EnrichSettings,
@@ -203,8 +204,9 @@ class Rig:
     # -- the hub -----------------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Make the journal."""
+        """Make the journal, and the key."""
         self.journal = SqliteJournal(self.folder / "journal.db", self.settings.journal)
+        self.signer = signing.signer(self.folder / "manifests.key", create=True)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -230,6 +232,7 @@ class Rig:
             journal = cast("Journal", CrashingJournal(self.journal, self))
             self.enrich = Enrich(journal, store, self.settings, self.folder / "store.in-work")
             self.enrich.api = FarmApi(self, self.enrich.turn)
+            self.enrich.signer = self.signer
             try:
                 await self.enrich.run(stop)
             except Crash as crash:

@@ -23,6 +23,7 @@ T = TypeVar("T")
 EPOCH = 1_800_000_000.0  # what the wall clock says when the loop's says 0
 CLOCKED = (
     "syncer.enrich",
+    "syncer.enrich.manifests",
     "syncer.enrich.session",
     "syncer.enrich.sites",
     "syncer.enrich.watch",
@@ -98,6 +99,8 @@ def run(monkeypatch: pytest.MonkeyPatch, main: Callable[[Clock], Coroutine[Any, 
             patch.setattr(f"{module}.time", SimpleNamespace(time=clock.time, monotonic=clock.monotonic))
         patch.setattr("syncer.enrich.now_iso", clock.iso)
         patch.setattr("syncer.reconcile.now_iso", clock.iso)
+        patch.setattr("syncer.enrich.heals.now_iso", clock.iso)
+        patch.setattr("syncer.enrich.manifests.now_iso", clock.iso)
         patch.setattr("syncer.journal.sqlite.POLL", 60.0)  # no other process appends, so nobody has to look out for it
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
             return runner.run(main(clock))

@@ -43,7 +43,7 @@ async def _read(settings: Settings, topic: Topic, wiki: str | None) -> None:
                             "partition": partition,
                             "offset": record.offset,
                             "key": record.key,
-                            "headers": dict(record.headers),
+                            "headers": dict(record.headers) | ({"salt": record.salt} if record.salt else {}),
                             "value": orjson.Fragment(record.value),
                         }
                     )

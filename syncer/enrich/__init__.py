@@ -29,11 +29,13 @@ from syncer.enrich import batch
 from syncer.enrich.catchup import catch_up, load_progress, open_set_asides
 from syncer.enrich.house import House
 from syncer.enrich.inwork import InWork
+from syncer.enrich.manifests import Manifests
 from syncer.enrich.outages import UNAVAILABLE, Outages
 from syncer.enrich.session import PAUSED, Session
 from syncer.enrich.settle import Settler
 from syncer.enrich.sites import Sites
 from syncer.enrich.watch import Watch
+from syncer.enrich.watermarks import said_before
 from syncer.errors import JournalUnavailable, OutcomeUnknown
 from syncer.fetch.verdict import LONGEST_PAUSE
 from syncer.journal import WHOLE, Record, Topic
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 
     from syncer.config import Settings
     from syncer.journal import Journal, Owner, Shard
+    from syncer.signing import Signer
     from syncer.store import Store
 
 T = TypeVar("T")
@@ -63,10 +66,12 @@ KNOWN = "known"  # the store's note that its generation is committed
 class Enrich:
     """Owns partitions of ``changes`` and writes their mutations; a ``shard`` has its share of the budget, too.
 
-    ``turn`` is awaited before every single request (law 8): hand it to the API client, then set ``api``, then ``run``.
+    ``turn`` is awaited before every single request (law 8): hand it to the API client, then set ``api``, then ``run``. Manifests
+    are made where there is a ``signer`` by then.
     """
 
     api: Api
+    signer: Signer | None = None
 
     def __init__(self, journal: Journal, store: Store, settings: Settings, in_work: Path, shard: Shard = WHOLE) -> None:
         self.watch, self._shard = Watch(), shard
@@ -184,7 +189,11 @@ class Enrich:
         lost = reconcile.Reconcile(self._settings, self._journal, self._store, self.api, append, self._work)
         await lost.load(partitions)
         house = House(self._journal, settler, budget, outages, sites, lost, self._work)
-        return Session(self._settings.enrich, house, self.api, self._in_work)
+        settler.watermarks.begin(await said_before(self._journal, partitions), lost.wanted)
+        manifests = Manifests(self._journal, settler, self.signer, self._work) if self.signer else None
+        if manifests:
+            await manifests.load(partitions)
+        return Session(self._settings.enrich, house, self.api, self._in_work, manifests)
 
     def _is_fresh(self) -> bool:
         """Whether the store never was an owner's, so that what it once published may be unknown to it."""

@@ -104,4 +104,4 @@ class House:
     async def _learn(self) -> None:
         """Learn what gaps the feed has, and which wikis have filled them."""
         await self.reconcile.learn()
-        self.settler.gaps, self.settler.filled = self.reconcile.gaps, self.reconcile.filled
+        await self.work(partial(self.settler.learn, self.reconcile.gaps, self.reconcile.filled))

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from syncer.enrich.batch import Api
     from syncer.enrich.house import House
     from syncer.enrich.inwork import InWork
+    from syncer.enrich.manifests import Manifests
 
 log = structlog.get_logger()
 
@@ -45,13 +46,15 @@ class Session:
     house: House
     api: Api
     in_work: InWork
+    manifests: Manifests | None = None
     queues: dict[str, WikiQueue] = field(default_factory=dict)
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     caught_up: bool = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop``, then finish what is in work."""
-        await together(self._take_in(stop), self._dispatch(stop), self.house.keep(stop))
+        telling = [self.manifests.run(stop)] if self.manifests else []
+        await together(self._take_in(stop), self._dispatch(stop), self.house.keep(stop), *telling)
         await self.house.work(self.house.settler.flush)
 
     async def _take_in(self, stop: asyncio.Event) -> None:

@@ -17,11 +17,13 @@ from syncer.compose import Frame, Published, compose
 from syncer.decide import Context, decide, first_question
 from syncer.enrich.erasing import Told, erasures, lasting, texts
 from syncer.enrich.queues import Item
+from syncer.enrich.tallies import Tallies
 from syncer.enrich.view import Recent, WikiView
+from syncer.enrich.watermarks import Watermarks
 from syncer.errors import Unusable
 from syncer.faultpoints import at
-from syncer.journal import Record, Topic, change_record, partition_of, receipt_record
-from syncer.outcome import Aside, Ask, Later, Merged, Publish, Question, Remove, Skip
+from syncer.journal import Record, Topic, change_record, receipt_record
+from syncer.outcome import Aside, Ask, Later, Publish, Question, Remove
 from syncer.progress import PROGRESS_KEY
 from syncer.receipts import HUB
 from syncer.records import (
@@ -31,7 +33,6 @@ from syncer.records import (
     decode_change,
     decode_mark,
     encode_set_aside,
-    encode_watermark,
     is_from_feed,
     replayed,
 )
@@ -93,24 +94,21 @@ class Settler:
     partitions: int
     rewrites: bool = False
     clean: Callable[[], bool] = lambda: True
-    gaps: tuple[Gap, ...] = ()
-    filled: Mapping[str, frozenset[Gap]] = field(default_factory=dict)
+    tallies: Tallies = field(default_factory=Tallies)
+    watermarks: Watermarks = field(init=False)
     recent: Recent = field(init=False)
     _closed: set[str] = field(default_factory=set)  # what was closed since the start: by hand, so not much
     _dirty: set[int] = field(default_factory=set)
     _closing: dict[int, list[Record]] = field(default_factory=dict)
-    _marks: dict[int, list[tuple[int, str]]] = field(default_factory=dict)
-    _wikis: dict[int, set[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Start with the wikis that the store knows."""
         context = self.context()
-        self.recent = Recent(context.young)
+        self.recent, self.watermarks = Recent(context.young), Watermarks(self.partitions)
         for partition, progress in self.progress.items():
-            self._marks[partition], self._wikis[partition] = [], set()
             progress.open_set_asides = Counter(self.open[partition].values())
         for wiki_id in self.store.wikis():
-            self._wikis.get(partition_of(wiki_id, self.partitions), set()).add(wiki_id)
+            self.watermarks.know(wiki_id)
 
     def view(self, wiki_id: str) -> WikiView:
         """A wiki's pages."""
@@ -128,14 +126,14 @@ class Settler:
             self._dirty.add(partition)
             try:
                 if record.key == MARK_KEY:
-                    self._marks[partition].append((record.offset, decode_mark(record.value)))
+                    self.watermarks.mark(partition, record.offset, decode_mark(record.value))
                     progress.finish(record.offset)
                     continue
                 change = decode_change(record.value)
             except (KeyError, TypeError, ValueError) as error:
                 self._set_aside_raw(partition, record, error)
                 continue
-            self._wikis[partition].add(change.wiki_id)
+            self.watermarks.know(change.wiki_id)
             item = Item(partition, record.offset, change, arrived)
             outcome = first_question(change, self.view(change.wiki_id), context)
             if isinstance(outcome, Ask):
@@ -295,6 +293,10 @@ class Settler:
             self.append([receipt_record(replace(one, mirror=HUB, honoured_at=self.clock())) for one in receipts])
             self.store.debts.paid(receipts)
 
+    def append_with(self, partition: int, records: Sequence[Record]) -> Sequence[int]:
+        """Append records together with the progress of a partition."""
+        return self.append([*records, *self._progress_records(partition)])
+
     def unfinished(self) -> dict[int, int]:
         """From which offset on changes are not finished, by partition, as it is committed."""
         self.flush()
@@ -311,45 +313,26 @@ class Settler:
     def _progress_records(self, partition: int) -> list[Record]:
         """The progress of a partition, what was closed by it, and what it means for its wikis' watermarks."""
         self._dirty.discard(partition)
-        progress, marks = self.progress[partition], self._marks[partition]
+        progress = self.progress[partition]
         records = [*self._closing.pop(partition, ()), Record(Topic.PROGRESS, partition, PROGRESS_KEY, progress.encode())]
-        complete_to = None
-        while marks and marks[0][0] < progress.lowest_unfinished:
-            complete_to = marks.pop(0)[1]
-        if complete_to:
-            records += [
-                Record(
-                    Topic.WATERMARKS,
-                    partition,
-                    wiki_id,
-                    encode_watermark(wiki_id, complete_to, progress.open_set_asides[wiki_id], self._open_gaps(wiki_id)),
-                    {"wiki": wiki_id},
-                )
-                for wiki_id in sorted(self._wikis[partition])
-            ]
-        return records
+        return [*records, *self.tallies.records(partition), *self.watermarks.records(partition, progress)]
 
-    def _open_gaps(self, wiki_id: str) -> tuple[Gap, ...]:
-        return tuple(gap for gap in self.gaps if gap not in self.filled.get(wiki_id, ()))
+    def learn(self, gaps: tuple[Gap, ...], filled: Mapping[str, frozenset[Gap]]) -> None:
+        """Take note of the gaps that the feed has, and of those that are closed, by wiki."""
+        if (gaps, filled) != (self.watermarks.gaps, self.watermarks.filled):
+            self.watermarks.gaps, self.watermarks.filled = gaps, filled
+            self._dirty.update(self.progress)
 
     # -- counting ----------------------------------------------------------------------------------------------------
 
     def _count(self, item: Item, outcome: Outcome) -> None:
         """Count an outcome and note the change as finished; Ask and Later are no outcome yet."""
         progress, change = self.progress[item.partition], item.change
-        counts = progress.counts
-        match outcome:
-            case Ask() | Later():
-                return
-            case Publish():
-                counts.published += 1
-            case Merged():
-                counts.merged += 1
-            case Skip(reason):
-                counts.skipped[reason.value] += 1
-            case Aside(reason):
-                counts.set_aside[reason] += 1
-        counts.by_hand += change.source.stream in BY_HAND
+        if isinstance(outcome, Ask | Later):
+            return
+        progress.counts.count(outcome)
+        self.tallies.changing(item.partition, change.wiki_id).counts.count(outcome)
+        progress.counts.by_hand += change.source.stream in BY_HAND
         self._open_or_close(item, opened=isinstance(outcome, Aside))
         progress.finish(item.offset)
         self._dirty.add(item.partition)
@@ -367,7 +350,7 @@ class Settler:
             if wiki_id and key not in keys and key not in self._closed:
                 keys[key] = wiki_id
                 count[wiki_id] += 1
-                self._wikis[partition].add(wiki_id)
+                self.watermarks.know(wiki_id)
                 self._dirty.add(partition)
 
     def _open_or_close(self, item: Item, *, opened: bool) -> None:

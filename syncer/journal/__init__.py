@@ -130,13 +130,17 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A committed record. ``appended_at`` is the journal's own time, in seconds since the epoch."""
+    """A committed record. ``appended_at`` is the journal's own time, in seconds since the epoch.
+
+    ``salt``, where the journal ``rewrites``, goes into a mutation's hash (see ``manifest``) and is lost with what is erased.
+    """
 
     offset: int
     key: str
     value: bytes
     headers: Mapping[str, str]
     appended_at: float
+    salt: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -242,7 +242,7 @@ class SqliteJournal:
             )
         for at, key, headers, value, packed, appended_at in self._reader.execute(query, (partition, offset, limit)):
             plain = self._read_values.plain((at, value, packed))
-            records.append(Stored(at, key, plain, orjson.loads(headers), appended_at))
+            records.append(Stored(at, key, plain, orjson.loads(headers), appended_at, self._read_values.salt(at, packed)))
             size += len(plain)
             if size >= READ_BYTES:
                 break

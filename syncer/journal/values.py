@@ -8,12 +8,15 @@ are overwritten in place, and when they are freed.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from typing import TYPE_CHECKING
 
+import orjson
 import zstandard
 
 from syncer.journal import Topic
+from syncer.manifest import DIGEST, digest
 from syncer.seal import KEY, unseal
 from syncer.sqlite import PAGE
 from syncer.wire import erase
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
 PACK_FROM = 1024  # bytes; below this zstd gains little, and a change has less
 PACKED, SEALED = 1, 2  # bits of what was done to a value
+SALT = 32  # hex digits
 KEYS = 1024  # in a block: 16 KiB, and the page before them
 SCHEMA = "CREATE TABLE keys (block INTEGER PRIMARY KEY, keys BLOB NOT NULL);\n"
 
@@ -56,6 +60,10 @@ class Values:
             value = unseal(self._key(offset), value)
         return self._unpack.decompress(value) if how & PACKED else value
 
+    def salt(self, offset: int, how: int) -> str:
+        """What a record's hash is salted with, if that can be erased: it comes of the key, and is lost with it."""
+        return hashlib.sha256(b"salt" + self._key(offset)).hexdigest()[:SALT] if how & SEALED else ""
+
     def keep(self, first: int, keys: bytes) -> None:
         """Write down the keys of records that follow each other, from this offset on."""
         while keys:
@@ -84,27 +92,30 @@ class Values:
         """Take out of mutations before an offset what a record of it erases. Returns by how many bytes less there are."""
         freed = 0
         for erasure in record.erases:
-            for row in list(self._named(erasure, record, before)):
-                value = self.plain(row)
+            for offset, stored, how, headers in list(self._named(erasure, record, before)):
+                value = self.plain((offset, stored, how))
                 left = erase(value, erasure.rev_id, erasure.seen)
                 if left is not value:
-                    freed += len(row[1]) - self._rewrite(row[0], left)
+                    known = orjson.loads(headers)
+                    if salt := self.salt(offset, how):
+                        known[DIGEST] = digest(value, known, salt)
+                    freed += len(stored) - self._rewrite(offset, left, orjson.dumps(known))
         return freed
 
-    def _named(self, erasure: Erasure, record: Record, before: int) -> Iterable[Row]:
-        """The records that an erasure is about and that are still there."""
-        query = f'SELECT "offset", value, packed FROM "{Topic.MUTATIONS}" WHERE "offset" < ?'  # noqa: S608 - an enum
+    def _named(self, erasure: Erasure, record: Record, before: int) -> Iterable[tuple[int, bytes, int, bytes]]:
+        """The records that an erasure is about and that are still there, with their headers."""
+        query = f'SELECT "offset", value, packed, headers FROM "{Topic.MUTATIONS}" WHERE "offset" < ?'  # noqa: S608 - an enum
         if erasure.offsets is None:
             yield from self._db.execute(f"{query} AND key = ?", (before, record.key))
         else:
             for offset in erasure.offsets:
                 yield from self._db.execute(f'{query} AND "offset" = ? AND part = ?', (before, offset, record.partition))
 
-    def _rewrite(self, offset: int, value: bytes) -> int:
-        """Put another value in a record's place. Returns its length there."""
+    def _rewrite(self, offset: int, value: bytes, headers: bytes) -> int:
+        """Put another value in a record's place, and other headers. Returns the value's length there."""
         packed, how = self.pack(value)
         key = os.urandom(KEY)
-        query = f'UPDATE "{Topic.MUTATIONS}" SET value = ?, packed = ? WHERE "offset" = ?'  # noqa: S608 - an enum
-        self._db.execute(query, (unseal(key, packed), how | SEALED, offset))
+        query = f'UPDATE "{Topic.MUTATIONS}" SET value = ?, packed = ?, headers = ? WHERE "offset" = ?'  # noqa: S608 - an enum
+        self._db.execute(query, (unseal(key, packed), how | SEALED, headers, offset))
         self.keep(offset, key)
         return len(packed)

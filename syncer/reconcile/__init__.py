@@ -142,8 +142,7 @@ class Reconcile:
             await self.work(partial(self.append, [self._record(each) for each in new]))
             self._wikis.update((each.wiki_id, each) for each in new)
         if self.rounds.time_to_plan(time.time()):
-            wanted = [wiki_id for wiki_id, each in self._wikis.items() if self._wanted(wiki_id, each.domain)]
-            await self.work(partial(self.rounds.plan, wanted, time.time()))
+            await self.work(partial(self.rounds.plan, self.wanted, time.time()))
 
     async def _position(self) -> bytes | None:
         """Ingest's own record: one of the last, as it is the only one there is."""
@@ -151,6 +150,11 @@ class Reconcile:
         records = await self.journal.read(Topic.POSITIONS, 0, max(start, end - TAIL))
         stored = records[-1] if records else (await latest(self.journal, Topic.POSITIONS, 0)).get(POSITION_KEY)
         return stored.value if stored else None
+
+    @property
+    def wanted(self) -> list[str]:
+        """The wikis that are known, and wanted still."""
+        return [wiki_id for wiki_id, each in self._wikis.items() if self._wanted(wiki_id, each.domain)]
 
     def _wanted(self, wiki_id: str, domain: str) -> bool:
         return self._scope.wanted(domain, wiki_id) and self._scope.allowed(domain)

@@ -51,7 +51,7 @@ def test_what_belongs_together_is_appended_together(desk: Desk) -> None:
 
     desk.settler.append = noting
     desk.settle(World().page(1, "A", 10, 11).page(2, "B", 20), change(Cause.EDIT, "A", rev=11), change(Cause.EDIT, "B", rev=20))
-    assert appended == [["mutations", "mutations", "progress"]]
+    assert appended == [["mutations", "mutations", "progress", "progress"]]  # of the partition, and of the wiki
     assert desk.store.offset(0) == 2
     assert progress(desk).counts.published == 2
     assert progress(desk).read_to == 2
@@ -126,7 +126,7 @@ def test_what_needs_no_asking_is_committed_with_the_next_flush() -> None:
     desk.settler.flush()
     assert progress(desk).counts.skipped == {"namespace": 1}
     desk.settler.flush()
-    assert len(desk.records) == 1
+    assert len(desk.records) == 2  # of the partition, and of the wiki
     desk.close()
 
 
@@ -254,7 +254,7 @@ def test_a_record_that_is_no_change_is_set_aside_with_the_progress(desk: Desk, v
 
 
 def test_a_mark_becomes_a_watermark_when_all_before_it_is_finished(desk: Desk) -> None:
-    desk.settler.gaps = ((None, at(-99)),)
+    desk.settler.learn(((None, at(-99)),), {})
     world = World().page(1, "A", 10)
     aside(desk, change(Cause.EDIT, "Z", rev=99))
     (item,) = desk.take_in([change(Cause.EDIT, "A", rev=10)])

@@ -22,6 +22,7 @@ from syncer.journal import Erasure, Record, Topic
 from syncer.journal import sqlite as journal_module
 from syncer.journal import values as values_module
 from syncer.journal.layout import MIGRATIONS
+from syncer.manifest import DIGEST, digest
 from syncer.model import NOTHING, Visibility
 from syncer.seal import KEY, unseal
 from syncer.wire import decode_mutation
@@ -169,7 +170,8 @@ async def test_everything_else_stays_as_it_was(journal: SqliteJournal, pages: Pa
     assert [one for one in after[:-1] if one.offset != offsets[5]] == [one for one in before if one.offset != offsets[5]]
     told = decode_mutation(after[5].value)
     assert told == replace(second, patch=None, sections=(), erased=True)
-    assert after[5].headers == before[5].headers
+    assert after[5].headers == {**before[5].headers, DIGEST: digest(before[5].value, {}, before[5].salt)}
+    assert after[5].salt not in {"", before[5].salt}
 
 
 async def test_records_of_an_older_layout_are_erased_too(folder: Path, pages: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
