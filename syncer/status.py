@@ -26,6 +26,7 @@ class _Queue(NamedTuple):
     changes: int
     by_hand: int  # of them were not ingest's
     whole: bool
+    since: float | None  # when the first was appended, in seconds since the epoch
 
 
 async def read_status(journal: Journal) -> dict[str, Any]:
@@ -54,10 +55,12 @@ async def read_status(journal: Journal) -> dict[str, Any]:
     found, by_hand = counts.finished + queued, counts.by_hand + sum(queue.by_hand for _, queue in queues)
     appended = min(max(found, before.total + by_hand), resume.total + by_hand)
     newest = max(resume.position.timestamps.values(), default=None)
+    since = min((queue.since for _, queue in queues if queue.since is not None), default=None)
     return {
         "journal": journal.identity,
         "appended": appended,
         "queued": queued,
+        "queued_since": None if since is None else _iso(int(since * 1000)),
         "outcomes": {
             "published": counts.published,
             "merged": counts.merged,
@@ -109,15 +112,17 @@ async def _progress(journal: Journal, partition: int) -> tuple[Progress, list[Re
 async def _queue(journal: Journal, partition: int, progress: Progress) -> _Queue:
     """Look at what has no outcome yet, as far as one reading goes."""
     changes = by_hand = 0
+    since = None
     records = await journal.read(Topic.CHANGES, partition, progress.read_to, limit=LOOKED_AT)
     for record in records:
         if progress.take_in(record.offset):
             progress.finish(record.offset)
             if record.key != MARK_KEY:
+                since = record.appended_at if since is None else since
                 changes += 1
                 by_hand += not is_from_feed(record.value)
     more = records and await journal.read(Topic.CHANGES, partition, progress.read_to, limit=1)
-    return _Queue(changes, by_hand, not more)
+    return _Queue(changes, by_hand, not more, since)
 
 
 async def set_asides(journal: Journal, *, closed: bool = False) -> list[dict[str, Any]]:

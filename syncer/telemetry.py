@@ -28,6 +28,10 @@ FEED_QUIET = Gauge("syncer_feed_quiet_streams", "Streams of which not even a can
 # Enrich: changes on their way to mutations.
 CHANGES = Counter("syncer_changes_total", "Changes finished, by outcome and reason.", ["outcome", "reason"], registry=REGISTRY)
 CHANGES_QUEUED = Gauge("syncer_changes_queued", "Changes taken in and not finished.", registry=REGISTRY)
+CHANGES_RETENTION = Gauge(
+    "syncer_changes_retention_used_ratio", "How much of what Kafka keeps of changes is unfinished: beyond 1 it is lost.",
+    registry=REGISTRY,
+)  # fmt: skip
 MUTATIONS = Counter("syncer_mutations_total", "Mutations published, by kind.", ["kind"], registry=REGISTRY)
 DELAY = Histogram(
     "syncer_publication_delay_seconds", "From the event to its mutations.",

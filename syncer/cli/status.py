@@ -65,6 +65,8 @@ def _done(told: dict[str, Any]) -> Iterator[tuple[str, int | str]]:
     """What became of the changes."""
     yield "changes", told["appended"]
     yield "  queued", told["queued"]
+    if told["queued_since"]:
+        yield "  the oldest of them since", told["queued_since"]
     for outcome, count in told["outcomes"].items():
         yield from _by_reason(f"  {outcome}", count) if isinstance(count, dict) else [(f"  {outcome}", count)]
     yield "open set-asides", sum(told["open_set_asides"].values())

@@ -108,6 +108,17 @@ async def open_set_asides(journal: Journal, partition: int) -> dict[str, Open]:
     return entries
 
 
+async def set_aside_by_ingest(journal: Journal, offset: int) -> tuple[dict[int, dict[str, str]], int]:
+    """What ingest has set aside from an offset on, by partition of the wiki and key, with the wiki; and where that ends."""
+    added: dict[int, dict[str, str]] = {}
+    async for records in _set_asides(journal, journal.partitions, offset):
+        for record in records:
+            if change := decode_set_aside(record.value).change:
+                added.setdefault(partition_of(change.wiki_id, journal.partitions), {})[record.key] = change.wiki_id
+        offset = records[-1].offset + 1
+    return added, offset
+
+
 async def changes_at(journal: Journal, partition: int, offsets: Collection[int]) -> AsyncIterator[list[Change]]:
     """The changes that were set aside at these offsets, in their order, some at a time."""
     async for records in _set_asides(journal, partition, min(offsets, default=0)):

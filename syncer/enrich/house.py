@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from syncer.enrich.catchup import changes_at, open_set_asides
+from syncer.enrich.catchup import changes_at, open_set_asides, set_aside_by_ingest
 from syncer.enrich.outages import UNAVAILABLE
 from syncer.errors import Throttled, Unusable, WikiUnavailable
 from syncer.journal import Topic, partition_of
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 FLUSH_EVERY = 1.0  # seconds; what was finished without a mutation may be done again after a crash, this bounds how much
+HEAR_EVERY = 10.0  # seconds
 RETAIN_EVERY = 600.0  # seconds
 
 
@@ -43,11 +44,12 @@ class House:
     sites: Sites
     reconcile: Reconcile
     work: Callable[[Callable[[], Any]], Awaitable[Any]]
+    _heard_to: int = 0  # offset after what is known of ingest's set-asides
 
     async def keep(self, stop: asyncio.Event) -> None:
         """Commit what was finished without a mutation; look after broken wikis and the journal's size."""
         now = asyncio.get_running_loop().time
-        retain_at = now()
+        retain_at = hear_at = now()
         while not stop.is_set():
             await unless(stop, FLUSH_EVERY)
             await self.work(self.settler.flush)
@@ -57,6 +59,9 @@ class House:
             if now() >= retain_at:
                 retain_at = now() + RETAIN_EVERY
                 await self._retain()
+            elif now() >= hear_at:
+                hear_at = now() + HEAR_EVERY
+                await self._hear()
 
     async def _probe(self, wiki_id: str) -> None:
         """Ask a wiki that is out of the way about itself; replay what was set aside if it answers."""
@@ -95,11 +100,18 @@ class House:
         for partition in range(self.journal.partitions):
             start, _ = await self.journal.bounds(Topic.MUTATIONS, partition)
             await self.work(partial(self.settler.store.forget, partition, start))
+        _, self._heard_to = await self.journal.bounds(Topic.SET_ASIDE, self.journal.partitions)
         for partition in self.settler.progress:
             known = await self.work(partial(frozenset, self.settler.open[partition]))
             entries = await open_set_asides(self.journal, partition)
             found = {key: entry.wiki_id for key, entry in entries.items()}
             await self.work(partial(self.settler.note_open, partition, found, known))
+
+    async def _hear(self) -> None:
+        """Learn what ingest has set aside since; what a person closes is looked for less often."""
+        added, self._heard_to = await set_aside_by_ingest(self.journal, self._heard_to)
+        for partition in added.keys() & self.settler.progress.keys():
+            await self.work(partial(self.settler.note_open, partition, added[partition]))
 
     async def _learn(self) -> None:
         """Learn what gaps the feed has, and which wikis have filled them."""

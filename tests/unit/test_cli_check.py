@@ -153,6 +153,15 @@ def test_without_a_hub_health_is_1_and_status_is_told_from_the_journal(run: Run,
     assert (line["hub"], line["appended"], line["balanced"]) == (None, 0, True)
 
 
+def test_status_says_since_when_the_oldest_change_waits(run: Run, place: Place) -> None:
+    source = Source("repair", "id", "2026-11-02T09:59:58Z", "2026-11-02T09:59:58Z")
+    change = Change(wiki_id="enwiki", domain="en.example.org", cause=Cause.REPAIR, source=source, page_ids=(1,))
+    asyncio.run(place.prepare(change_record(change, 12)))
+    said = run("status").out.decode()
+    (told,) = run("status", "--json").lines
+    assert re.search(rf"^  queued +1\n  the oldest of them since +{told['queued_since']}$", said, re.MULTILINE)
+
+
 HUB = {
     "live": {"feed": {"connected": True, "quiet": {"codfw.x": 2101.5}},
              "enrich": {"wikis_out": ["frwiki", "nlwiki"], "filling": {"dewiki": "logevents 2026-11-03T09:00:00Z"}},

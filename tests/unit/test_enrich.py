@@ -19,6 +19,7 @@ from syncer.enrich.settle import Settler
 from syncer.errors import JournalUnavailable, Refused, Superseded
 from syncer.journal import WHOLE, Record, Topic, change_record
 from syncer.model import Cause, Change, Source
+from syncer.records import SetAside, encode_set_aside
 from syncer.status import read_status, set_asides
 from syncer.store import Store
 from tests.inprocess import CrashingJournal, FarmApi, Rig, Trouble
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from tests.virtual import Clock
 
     Play = Callable[..., None]
+
+WHEN = "2027-01-15T08:00:00Z"
 
 
 @pytest.fixture
@@ -79,6 +82,19 @@ async def until(condition: Callable[[], bool], step: float = 1.0) -> None:
 
 def outcomes(status: dict[str, Any]) -> dict[str, Any]:
     return cast("dict[str, Any]", status["outcomes"])
+
+
+def test_what_ingest_sets_aside_counts_within_seconds(play: Play) -> None:
+    async def story(rig: Rig) -> None:
+        async with rig.running():
+            await rig.drain()
+            change = Change(wiki_id="enwiki", domain="en.example.org", cause=Cause.EDIT, source=Source("s", "id", WHEN, WHEN))
+            entry = SetAside("foreign_domain", "en.example.org is not allowed", WHEN, change=change)
+            await rig.journal.append(Record(Topic.SET_ASIDE, rig.journal.partitions, "id", encode_set_aside(entry)))
+            await asyncio.sleep(15)
+            assert (await read_status(rig.journal))["open_set_asides"] == {"enwiki": 1}
+
+    play(story)
 
 
 # -- wikis that do not answer -----------------------------------------------------------------------------------------

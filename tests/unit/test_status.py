@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -73,7 +74,7 @@ class Hub:
 
 async def test_a_new_journal_is_balanced_and_has_nothing_to_tell(journal: Journal) -> None:
     assert await read_status(journal) == {
-        "journal": journal.identity, "appended": 0, "queued": 0,
+        "journal": journal.identity, "appended": 0, "queued": 0, "queued_since": None,
         "outcomes": {"published": 0, "merged": 0, "skipped": {}, "set_aside": {}}, "balanced": True, "mutations": {},
         "upstream_hash_wrong": 0, "open_set_asides": {},
         "feed": {"skipped": {}, "set_aside": {}, "gaps": [], "newest_event": None},
@@ -98,6 +99,21 @@ async def test_what_was_appended_is_what_has_an_outcome_and_what_is_queued(journ
     assert told["feed"] == {
         "skipped": {"canary": 2}, "set_aside": {"bad_json": 1}, "gaps": [], "newest_event": "2025-11-02T09:59:58.123Z"
     }  # fmt: skip
+
+
+async def test_since_when_the_oldest_change_is_queued(journal: Journal) -> None:
+    hub = Hub(journal)
+    await hub.append(1)
+    await asyncio.sleep(0.01)
+    await hub.append(2)
+    first, second, _ = [record.appended_at for record in await journal.read(Topic.CHANGES, 0, 0)]
+    told = await read_status(journal)
+    assert datetime.fromisoformat(told["queued_since"]).timestamp() == pytest.approx(first, abs=0.001)
+    await hub.finish(0, 2, published=2)
+    told = await read_status(journal)
+    assert datetime.fromisoformat(told["queued_since"]).timestamp() == pytest.approx(second, abs=0.001)
+    await hub.finish(0, published=1)
+    assert (await read_status(journal))["queued_since"] is None
 
 
 async def test_marks_are_no_changes_and_other_partitions_count_too(journal: Journal) -> None:

@@ -21,10 +21,12 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import orjson
+import structlog
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import UnknownTopicOrPartitionError
 
+from syncer import telemetry
 from syncer.errors import JournalUnavailable, Misconfigured, OutcomeUnknown, Refused, ResumeLost
 from syncer.journal import Topic, partitions_of
 from syncer.journal.kafka.identity import find
@@ -48,9 +50,14 @@ if TYPE_CHECKING:
 
 __all__ = ["KafkaJournal"]
 
+log = structlog.get_logger()
+
 POLL = 0.1  # seconds between looks for what was appended: one small request for all topics
 LOOK = 0.2  # seconds between looks for an owner's sign of life
 PATIENCE = 10.0  # seconds without one until a standby takes over: a broker that elects a new leader needs about as long
+
+NEAR = 0.5  # of what the brokers keep of changes: an operator has as long again
+DAY = 86_400.0  # seconds
 
 LOST = (
     "what it held is lost. The hub: delete all topics of this prefix, syncer topics apply, and move its store away;"
@@ -65,6 +72,8 @@ class KafkaJournal:
 
     def __init__(self, settings: JournalSettings) -> None:
         self._prefix, self.partitions = settings.prefix, settings.partitions
+        self._kept = settings.retention.changes_days * DAY
+        self._near = False  # it was said that the brokers may remove what is unfinished
         self._link = connection(settings)
         self._client = AIOKafkaClient(**self._link, request_timeout_ms=ASKED_WITHIN)
         self._topics: dict[str, str] = {}  # Kafka's id of each topic as it was first seen here
@@ -289,9 +298,34 @@ class KafkaJournal:
                 return
             await unless(self._appended, min(POLL, left))
 
-    async def retain(self, unfinished: Mapping[int, int]) -> int:  # noqa: ARG002 - the brokers ask nobody
-        """Nothing: the brokers do that."""
+    async def retain(self, unfinished: Mapping[int, int]) -> int:
+        """Nothing: the brokers do that, and ask nobody what is unfinished. So it is said when they come near it."""
+        used = max([await self._used(*each) for each in unfinished.items()], default=0.0)
+        telemetry.CHANGES_RETENTION.set(used)
+        if (used > NEAR) != self._near:
+            self._near = not self._near
+            if self._near:
+                hint = "a token allows more requests; fewer wikis, or a longer journal.retention.changes_days and changes_bytes"
+                log.warning(
+                    "changes wait for so long that the brokers may remove them first: the hub would end with 3",
+                    retention_used=f"{used:.0%}",
+                    hint=f"{hint}, and syncer topics apply",
+                )
+            else:
+                log.info("changes do not wait for long any more", retention_used=f"{used:.0%}")
         return 0
+
+    async def _used(self, partition: int, unfinished: int) -> float:
+        """How much of what the brokers keep of a partition's changes is unfinished, in time or in records: beyond 1 they are cut.
+
+        Where nothing was cut yet, only the time is known.
+        """
+        start, end = await self.bounds(Topic.CHANGES, partition)
+        waiting = await self.read(Topic.CHANGES, partition, max(start, unfinished), limit=1) if unfinished < end else ()
+        if not waiting:
+            return 0.0
+        age = (time.time() - waiting[0].appended_at) / self._kept
+        return max(age, (end - unfinished) / (end - start) if start else 0.0)
 
     async def close(self) -> None:
         """Give up what is owned, and disconnect."""
