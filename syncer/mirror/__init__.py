@@ -23,6 +23,7 @@ from syncer import telemetry
 from syncer.errors import JournalUnavailable, ResumeLost, Unusable
 from syncer.faultpoints import at
 from syncer.journal import Topic
+from syncer.mirror.bootstrap import check_bootstrapped
 from syncer.mirror.healing import Healer, Healing
 from syncer.mirror.receipts import Receipts
 from syncer.model import Kind
@@ -116,7 +117,10 @@ class Mirror:
                 trouble.over()
                 if not found:
                     self._tell_unknown()
-                if any([self.healing.going_on(), self.receipts.going_on()]) or found:
+                    await self._work(self._store.bury)
+                # What does not fit on the way is often put right by what comes: nobody is asked before the end was seen.
+                arrived = not found or self._current_at is not None
+                if any([arrived and self.healing.going_on(), self.receipts.going_on()]) or found:
                     moved = now()
                 elif until_idle is not None and now() - moved >= until_idle:
                     return
@@ -137,6 +141,7 @@ class Mirror:
                 for partition, (start, _) in bounds.items():
                     self._store.advance(partition, start)
         self._store.bind(self._journal.identity)
+        check_bootstrapped(self._store)
         self._note_scope()
         for partition, (start, _) in bounds.items():
             if start:

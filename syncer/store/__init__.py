@@ -7,23 +7,24 @@ offsets say. Every patch is proven by hash as it is applied. What a mutation say
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 import zstandard
 
 from syncer import sqlite
 from syncer.errors import ResumeLost
-from syncer.model import Kind, Mutation, PageState, Visibility
-from syncer.seal import NO_KEY, seal, unseal
+from syncer.model import Kind, Mutation
+from syncer.seal import NO_KEY, seal
 from syncer.store.chain import Divergence, Fate, sha1, text_after
 from syncer.store.debts import Debts
 from syncer.store.layout import MIGRATIONS
+from syncer.store.reads import Reads
+from syncer.store.seeds import PASSED_BY, Seeds, outlives
 from syncer.store.seen import Seen
-from syncer.wire import decode_attribution, decode_revision
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 __all__ = ["Divergence", "Store"]
@@ -32,11 +33,10 @@ LEVEL = 1  # zstd: a quarter of the time of the default level for a tenth more s
 LATE = "begun late"  # the store's note that it does not have every page that is published
 EVICT_AT_ONCE = 256  # texts removed between two looks at the size
 
-_PAGE = "SELECT wiki, page_id, title, namespace, is_redirect, seq, live, p.facts, s.facts FROM pages p JOIN seals s USING (id)"
 _ROW = "(SELECT id FROM pages WHERE wiki = ? AND page_id = ?)"
 
 
-class Store:
+class Store(Reads):
     """A file of pages, texts and the ledger of what is hidden. Used from one thread at a time.
 
     ``max_bytes`` bounds the texts (compressed): beyond it those of the least recently changed pages are evicted, their facts
@@ -45,16 +45,14 @@ class Store:
 
     def __init__(self, path: Path, max_bytes: int | None = None) -> None:
         self._max_bytes = max_bytes
-        self._db = sqlite.connect(path, MIGRATIONS)
+        super().__init__(sqlite.connect(path, MIGRATIONS))
         self.debts = Debts(self._db)
         self._pack = zstandard.ZstdCompressor(level=LEVEL)
-        self._unpack = zstandard.ZstdDecompressor()
-        self._last = NO_KEY, b""  # the text read or written last, with its key, which no other text ever had
         with sqlite.speaking(path), sqlite.closing_on_error(self._db):
             self._unclean = not sqlite.checkpoint(self._db)  # whether something erased may still be in the write-ahead log
             self._bytes = int(self.meta("text_bytes") or 0)
             self._touched = self._db.execute("SELECT coalesce(max(touched), 0) FROM pages").fetchone()[0]
-        self.seen = Seen(self._db)
+        self.seen, self.seeds = Seen(self._db), Seeds(self._db)
 
     # -- what it belongs to ------------------------------------------------------------------------------------------
 
@@ -138,7 +136,8 @@ class Store:
             self._delete(mutation)
         else:
             state = self.page(wiki_id, page_id)
-            text = text_after(mutation, state, lambda: self.text(wiki_id, page_id), lambda: self._may_lack_text(wiki_id, page_id))
+            seed, lacking = self.seeds.base(wiki_id, state), lambda: self._may_lack_text(wiki_id, page_id)
+            text = text_after(mutation, state, lambda: self.text(wiki_id, page_id), lacking, seed)
             row = self._write_page(mutation, state.title if state else None, keep_divergence=text is Fate.KEPT)
             if text is None:
                 self._erase(row)
@@ -147,14 +146,47 @@ class Store:
                 self._db.execute("UPDATE pages SET diverged = ? WHERE id = ?", (Fate.ERASED.value, row))
             elif text is Fate.KEPT:
                 self._touch(row, "touched IS NOT NULL")
+            elif text is Fate.PASSED_BY:
+                self.seeds.keep(row, seed)
+            elif text is Fate.MET:
+                self.seeds.drop(row)
             else:
                 self._write_text(row, text)
         self._note(mutation)
 
     def _may_lack_text(self, wiki_id: str, page_id: int) -> bool:
-        """Whether a page's text may be missing: evicted, or erased from the journal before it was read, and to come yet."""
+        """Whether a page's text may be missing: evicted, or erased from the journal before it was read, or a dump has another,
+        and to come yet.
+        """
         query = f"SELECT diverged FROM pages WHERE id = {_ROW}"  # noqa: S608
-        return self._max_bytes is not None or self._db.execute(query, (wiki_id, page_id)).fetchone() == (Fate.ERASED.value,)
+        found = self._db.execute(query, (wiki_id, page_id)).fetchone()
+        return self._max_bytes is not None or found in {(Fate.ERASED.value,), (PASSED_BY,)}
+
+    def seed(self, page: Mutation, flaw: str | None = None) -> bool:
+        """Take in, inside ``folding``, a page as a dump has it: a snapshot with the seq AS_DUMPED. ``flaw``: why its text is not
+        there, though it may be seen. False where the page is known already, as it is there or later.
+        """
+        state = self.page(page.wiki_id, page.page.page_id or 0)
+        if page.revision is None or (
+            state and (state.seq or not state.revision or state.revision.rev_id >= page.revision.rev_id)
+        ):
+            return False
+        row = self._write_page(page, state.title if state else None)
+        if page.text is not None:
+            self._write_text(row, page.text)
+        elif state:
+            self._erase(row)
+        if flaw:
+            self._db.execute("UPDATE pages SET diverged = ? WHERE id = ?", (flaw, row))
+        self._note(page)
+        return True
+
+    def bury(self) -> None:
+        """At the journal's end: dumped pages that have lost their titles to others, and that no mutation spoke of, are gone."""
+        if rows := self.seeds.untitled():
+            with self.folding():
+                for row in rows:
+                    self._bury(row)
 
     def diverge(self, mutation: Mutation, reason: str) -> None:
         """Record, inside ``folding``, that a mutation did not fit: its facts are kept, the text is unknown until it is healed."""
@@ -199,6 +231,8 @@ class Store:
     def _delete(self, mutation: Mutation) -> None:
         wiki_id, page = mutation.wiki_id, mutation.page
         holder = self.page_at(wiki_id, page.title)
+        if holder and page.page_id is None and outlives(holder, mutation):
+            return
         row = self._db.execute(
             "INSERT INTO pages (wiki, page_id, namespace, is_redirect, seq, live) VALUES (?, ?, ?, 0, ?, 0)"
             " ON CONFLICT (wiki, page_id) DO UPDATE SET seq = excluded.seq RETURNING id",
@@ -206,11 +240,14 @@ class Store:
         ).fetchone()
         if holder and page.page_id is None:
             row = self._db.execute(_ROW[1:-1], (wiki_id, holder.page_id)).fetchone()
-        self._db.execute("UPDATE pages SET live = 0, title = NULL, facts = NULL, diverged = NULL WHERE id = ?", row)
-        self._db.execute("UPDATE seals SET facts = ? WHERE id = ?", (NO_KEY, *row))
-        self._erase(row[0])
+        self._bury(row[0])
         if page.title and (holder or self.meta(LATE) is None):
             self._leave(wiki_id, page.title)
+
+    def _bury(self, row: int) -> None:
+        self._db.execute("UPDATE pages SET live = 0, title = NULL, facts = NULL, diverged = NULL WHERE id = ?", (row,))
+        self._db.execute("UPDATE seals SET facts = ? WHERE id = ?", (NO_KEY, row))
+        self._erase(row)
 
     def _leave(self, wiki_id: str, title: str) -> None:
         """Remember that a title has lost its page, unless another has it now."""
@@ -250,6 +287,8 @@ class Store:
             else:
                 row = (mutation.wiki_id, entry.rev_id, seen.text, seen.user, seen.comment)
                 self._db.execute("INSERT OR REPLACE INTO hidden VALUES (?, ?, ?, ?, ?)", row)
+            for dumped in () if seen.text else self.seeds.of(mutation.wiki_id, entry.rev_id):
+                self._erase(dumped)
 
     # -- texts -------------------------------------------------------------------------------------------------------
 
@@ -259,6 +298,7 @@ class Store:
         old = self._db.execute("SELECT length(packed) FROM texts WHERE id = ?", (row,)).fetchone()
         self._db.execute("INSERT INTO texts VALUES (?, ?) ON CONFLICT DO UPDATE SET packed = excluded.packed", (row, packed))
         self._db.execute("UPDATE seals SET text = ? WHERE id = ?", (key, row))
+        self.seeds.drop(row)
         self._bytes += len(packed) - (old[0] if old else 0)
         self._touch(row)
 
@@ -283,84 +323,13 @@ class Store:
             self._bytes -= gone[0] if gone else 0
             self._db.execute("UPDATE pages SET touched = NULL WHERE id = ?", (row,))
             self._db.execute("UPDATE seals SET text = ? WHERE id = ?", (NO_KEY, row))
+            self.seeds.drop(row)
 
     def clean(self) -> bool:
         """Empty the write-ahead log of what was erased; while somebody reads, whoever is last to go does it. Whether it is."""
         self._unclean = self._unclean and not sqlite.checkpoint(self._db)
         return not self._unclean
 
-    # -- reading -----------------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        """A snapshot: what is read inside is of one moment, whoever writes meanwhile."""
-        try:
-            with sqlite.transaction(self._db, "DEFERRED"):
-                yield
-        finally:
-            sqlite.checkpoint(self._db)  # we were in the way of whoever erased something
-
-    def page(self, wiki_id: str, page_id: int) -> PageState | None:
-        """The page of that id, deleted ones included."""
-        row = self._db.execute(f"{_PAGE} WHERE wiki = ? AND page_id = ?", (wiki_id, page_id)).fetchone()
-        return _state(row) if row else None
-
-    def page_at(self, wiki_id: str, title: str) -> PageState | None:
-        """The live page that holds a title."""
-        row = self._db.execute(f"{_PAGE} WHERE wiki = ? AND title = ?", (wiki_id, title)).fetchone()
-        return _state(row) if row else None
-
-    def was_at(self, wiki_id: str, title: str) -> bool:
-        """Whether the title is known to have lost its page, deleted or moved away, and none has come there since."""
-        return self._db.execute("SELECT 1 FROM gone WHERE wiki = ? AND title = ?", (wiki_id, title)).fetchone() is not None
-
-    def text(self, wiki_id: str, page_id: int) -> bytes | None:
-        """The current text of a page; None where there is none: hidden, deleted, diverged or evicted."""
-        query = f"SELECT text, packed FROM texts JOIN seals USING (id) WHERE id = {_ROW}"  # noqa: S608
-        row = self._db.execute(query, (wiki_id, page_id)).fetchone()
-        if row and row[0] != self._last[0]:
-            self._last = row[0], self._unpack.decompress(unseal(*row))
-        return self._last[1] if row else None
-
-    def has_text(self, wiki_id: str, page_id: int) -> bool:
-        """Whether :meth:`text` would give one, at less cost."""
-        query = f"SELECT 1 FROM texts WHERE id = {_ROW}"  # noqa: S608
-        return self._db.execute(query, (wiki_id, page_id)).fetchone() is not None
-
-    def hidden(self, wiki_id: str, rev_ids: Iterable[int]) -> Mapping[int, Visibility]:
-        """Those of the revisions of which something is hidden, and what."""
-        query = "SELECT text, user, comment FROM hidden WHERE wiki = ? AND rev_id = ?"
-        found = ((rev_id, self._db.execute(query, (wiki_id, rev_id)).fetchone()) for rev_id in rev_ids)
-        return {rev_id: Visibility(bool(row[0]), bool(row[1]), bool(row[2])) for rev_id, row in found if row}
-
-    def pages(self, wiki_id: str | None = None) -> Iterator[tuple[str, PageState]]:
-        """Every live page, by wiki and page id."""
-        rows = self._db.execute(f"{_PAGE} WHERE live AND (? IS NULL OR wiki = ?) ORDER BY wiki, page_id", (wiki_id, wiki_id))
-        return ((row[0], _state(row)) for row in rows)
-
-    def wikis(self) -> dict[str, str]:
-        """Every wiki that a mutation was folded of, and its domain."""
-        return dict(self._db.execute("SELECT wiki, domain FROM wikis ORDER BY wiki"))
-
-    def diverged(self) -> Sequence[tuple[str, int, str]]:
-        """Pages whose text is not the announced one: wiki, page id, reason."""
-        return self._db.execute("SELECT wiki, page_id, diverged FROM pages WHERE diverged IS NOT NULL").fetchall()
-
     def close(self) -> None:
         """Close the file."""
         self._db.close()
-
-
-def _state(row: Sequence[Any]) -> PageState:
-    _, page_id, title, namespace, is_redirect, seq, live, facts, key = row
-    part = orjson.loads(unseal(key, facts)) if facts is not None else {"revision": None, "attribution": None}
-    return PageState(
-        page_id=page_id,
-        title=title,
-        namespace=namespace,
-        is_redirect=bool(is_redirect),
-        seq=seq,
-        live=bool(live),
-        revision=decode_revision(part["revision"]),
-        attribution=decode_attribution(part["attribution"]),
-    )

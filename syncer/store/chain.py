@@ -13,7 +13,9 @@ from syncer.model import Kind
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from syncer.model import Mutation, PageState, RevisionFacts
+    from syncer.model import Base, Mutation, PageState, RevisionFacts
+
+AS_DUMPED = 0  # the seq of a page that a dump gave; mutations begin with 1
 
 
 class Divergence(SyncerError):
@@ -25,26 +27,41 @@ class Divergence(SyncerError):
 
 
 class Fate(Enum):
-    """What becomes of a text that is not given: it stays what it is, even if there is none; or it was erased from the record."""
+    """What becomes of a text that is not given: it stays what it is, even if there is none; or it was erased from the record; or
+    the one that a dump gave is that of another revision; or it is that of this one again.
+    """
 
     KEPT = "kept"
     ERASED = "erased"
+    PASSED_BY = "passed by"
+    MET = "met"
 
 
 def text_after(
-    mutation: Mutation, state: PageState | None, text: Callable[[], bytes | None], may_lack: Callable[[], bool]
+    mutation: Mutation,
+    state: PageState | None,
+    text: Callable[[], bytes | None],
+    may_lack: Callable[[], bool],
+    seed: Base | None = None,
 ) -> bytes | Fate | None:
     """The text of a page after a mutation that is no delete; None where it may not be had any more.
 
-    ``text`` gives the one it has now; ``may_lack`` says whether that may be missing without anything being wrong. Raises
-    Divergence.
+    ``text`` gives the one it has now; ``may_lack`` says whether that may be missing without anything being wrong; ``seed`` is the
+    revision of a dump whose text is there, seen or not. Raises Divergence.
     """
     revision = mutation.revision
     if revision is None:
         raise Divergence("no revision", mutation)
-    _check_chain(mutation, state)
+    dumped = state is not None and state.live and state.seq == AS_DUMPED  # nothing is known yet of the chain
+    if not dumped:
+        _check_chain(mutation, state)
     if mutation.erased:
         return Fate.ERASED
+    if mutation.kind is not Kind.SNAPSHOT and revision.visibility.text:
+        if seed and (revision.rev_id, revision.sha1) == (seed.rev_id, seed.sha1):
+            return Fate.MET
+        if dumped and (mutation.base is None or mutation.base != seed):
+            return Fate.PASSED_BY
     match mutation.kind:
         case Kind.SNAPSHOT:
             if mutation.text is not None and sha1(mutation.text) != revision.sha1:
@@ -86,11 +103,11 @@ def _patched(mutation: Mutation, revision: RevisionFacts, base: bytes | None, ma
     return text if mutation.patch.ops else Fate.KEPT
 
 
-def sha1(text: bytes) -> str:
-    """The hash that mutations announce: hex SHA-1 of the UTF-8 text."""
-    return hashlib.sha1(text, usedforsecurity=False).hexdigest()
 def says_all(mutation: Mutation) -> bool:
     """Whether it tells even a reader who knows nothing of the page all that there is to know."""
     return mutation.kind is Kind.DELETE or (mutation.kind is Kind.SNAPSHOT and mutation.gap and not mutation.erased)
 
 
+def sha1(text: bytes) -> str:
+    """The hash that mutations announce: hex SHA-1 of the UTF-8 text."""
+    return hashlib.sha1(text, usedforsecurity=False).hexdigest()

@@ -1,0 +1,113 @@
+"""``syncer mirror bootstrap``: begin a mirror with dumps."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from syncer import sqlite
+from syncer.cli import options, print_json, run_async, stderr, stdout
+from syncer.cli.mirror import mirror
+from syncer.errors import Missing
+from syncer.journal import open_journal
+from syncer.mirror.bootstrap import Bootstrap, head
+from syncer.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from syncer.config import Settings
+    from syncer.mirror.bootstrap import Dumped, Tally
+
+
+@mirror.command()
+def bootstrap(
+    dump: Annotated[
+        list[str], typer.Argument(help="Dumps of current revisions: .xml, or that as .bz2, .gz, .xz, .7z; or globs.")
+    ],
+    date: Annotated[str | None, typer.Option(help="When they were begun, or before; else it is the date in their names.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="What came of the pages, as JSON.")] = False,
+) -> None:
+    """Begin a mirror with dumps; run it again where it was stopped. Then `syncer mirror follow` makes it current."""
+    settings = options.settings(log_level="warning")
+    path = sqlite.expand(settings.mirror.path, "mirror.path")
+    lock = sqlite.lock(path.with_name(f"{path.name}.lock"), f"following with {path}, or filling it")
+    try:
+        found = [head(each, date) for each in _files(dump)]
+        with closing(Store(path)) as store:
+            starts, tallies = _fill(settings, store, found)
+    finally:
+        os.close(lock)
+    told = _told(tallies) | {"follows_from": {str(partition): offset for partition, offset in starts.items()}}
+    if json:
+        print_json(told)
+        return
+    stdout.print(
+        f"{told['taken']} pages of {len(tallies)} dumps are in the mirror, {told['diverged']} of them without a proven text"
+    )
+    for name in ("known", "left_alone"):
+        if told[name]:
+            stdout.print(f"  {told[name]} {'were known already' if name == 'known' else 'are in namespaces that are not taken'}")
+    for reason, count in told["set_aside"].items():
+        stdout.print(f"  {count} set aside: {reason}")
+    stdout.print("syncer mirror follow makes it current")
+
+
+def _files(names: Sequence[str]) -> list[Path]:
+    """The files that were named, each once, globs in the order of their names."""
+    found: dict[Path, None] = {}
+    for name in names:
+        matched = [name] if Path(name).exists() else sorted(glob.glob(name))  # noqa: PTH207 - absolute patterns too
+        if not matched:
+            raise Missing(f"there is no file {name}", Path(name), hint="name the dumps that were downloaded")
+        found.update(dict.fromkeys(Path(each).absolute() for each in matched))
+    return list(found)
+
+
+def _fill(settings: Settings, store: Store, found: Sequence[Dumped]) -> tuple[dict[int, int], list[Tally]]:
+    work = Bootstrap(store, settings.mirror)
+    starts: dict[int, int] = {}
+
+    async def begin() -> None:
+        journal = await open_journal(settings.journal, create=False)
+        try:
+            starts.update(await work.begin(journal, found))
+        finally:
+            await journal.close()
+
+    run_async(begin())
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(),
+        TextColumn("{task.fields[pages]} pages"),
+    )  # fmt: skip
+    tallies = []
+    with Progress(*columns, console=stderr, disable=not stderr.is_terminal) as progress:
+        for one in found:
+            task = progress.add_task(escape(one.path.name), total=one.path.stat().st_size, pages=0)
+            tally = None
+            for tally, place in work.fill(one):
+                progress.update(task, completed=place, pages=tally.read)
+            if tally is None:
+                raise AssertionError("the last one is always told")
+            tallies.append(tally)
+    work.finish(starts)
+    return starts, tallies
+
+
+def _told(tallies: Sequence[Tally]) -> dict[str, Any]:
+    """What came of all of them together."""
+    names = ("read", "taken", "diverged", "known", "left_alone")
+    set_aside = sum((tally.set_aside for tally in tallies), Counter[str]())
+    return (
+        {"dumps": len(tallies)}
+        | {name: sum(getattr(tally, name) for tally in tallies) for name in names}
+        | {"set_aside": set_aside}
+    )
