@@ -20,7 +20,6 @@ from syncer.progress import Counts
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from syncer.journal import Stored
     from syncer.reconciled import Gap
 
 SCHEMA: Final = "manifest/1.0.0"
@@ -59,11 +58,11 @@ class Span:
     mutations: Counter[str] = field(default_factory=Counter)
     _hash: Any = field(default_factory=hashlib.sha256)
 
-    def take(self, record: Stored) -> None:
+    def take(self, offset: int, key: str, kind: str, digested: str) -> None:
         """The next one."""
-        self._hash.update(f"{record.key} {digest(record.value, record.headers, record.salt)}\n".encode())
-        self.first, self.last = (record.offset if self.first is None else self.first), record.offset
-        self.mutations[record.headers["kind"]] += 1
+        self._hash.update(f"{key} {digested}\n".encode())
+        self.first, self.last = (offset if self.first is None else self.first), offset
+        self.mutations[kind] += 1
         self.records += 1
 
     @property

@@ -1,6 +1,21 @@
 """Every verb, imported so that it registers with the app."""
 
-from syncer.cli import bootstrap, check, demo, follow, journal, mirror, redactions, repair, run, set_aside, status, topics
+from syncer.cli import (
+    bootstrap,
+    check,
+    demo,
+    follow,
+    journal,
+    manifests,
+    mirror,
+    redactions,
+    repair,
+    run,
+    set_aside,
+    standing,
+    status,
+    topics,
+)
 
 __all__ = [
     "bootstrap",
@@ -8,11 +23,13 @@ __all__ = [
     "demo",
     "follow",
     "journal",
+    "manifests",
     "mirror",
     "redactions",
     "repair",
     "run",
     "set_aside",
+    "standing",
     "status",
     "topics",
 ]

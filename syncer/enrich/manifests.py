@@ -126,7 +126,9 @@ class Manifests:
                 await unless(stop, READ_AGAIN)
                 continue
             for record in (record for record in records if record.offset < to):
-                part.spans.setdefault(record.headers["wiki"], Span()).take(record)
+                part.spans.setdefault(record.headers["wiki"], Span()).take(
+                    record.offset, record.key, record.headers["kind"], record.digest
+                )
             part.read_to = min(to, records[-1].offset + 1) if records else to
         return part.read_to >= to
 

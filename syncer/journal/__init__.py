@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from syncer.errors import Misconfigured
 from syncer.extras import missing
+from syncer.manifest import digest
 from syncer.receipts import encode as encode_receipt
 from syncer.records import encode_change
 from syncer.requests import encode as encode_request
@@ -141,6 +142,11 @@ class Stored:
     headers: Mapping[str, str]
     appended_at: float
     salt: str = ""
+
+    @property
+    def digest(self) -> str:
+        """The hash of its value as it was published."""
+        return digest(self.value, self.headers, self.salt)
 
 
 @dataclass(frozen=True, slots=True)
