@@ -32,7 +32,8 @@ SCHEMA: Final = "page-mutation/1.0.0"
 DATA_SCHEMA: Final = "urn:wiki-syncer:" + SCHEMA.replace("/", ":")
 EVENT_TYPE: Final = "wiki.page.mutation.v1"
 KINDS: Final = frozenset(kind.value for kind in Kind)
-CONTENT: Final = ("text", "patch", "sections")  # where a text, or something of it, stands in a record
+CONTENT: Final = ("text", "patch", "sections", "upstream_sha1")  # where a text, or something of it, stands in a record
+NO_HASH: Final = 40 * "0"  # of a text that was erased: nobody knows it, and it fits any
 MAX_RECORD: Final = 16 * 1024 * 1024  # bytes: what a broker is told to take (DESIGN 6)
 
 
@@ -157,26 +158,26 @@ def _mutation(part: dict[str, Any]) -> Mutation:
 def erase(value: bytes, rev_id: int | None, seen: Visibility) -> bytes:
     """A record's value without what is not ``seen`` any more of a revision, or with None of any; the same where nothing goes.
 
-    A record of another revision may name headings of this one, which was its base: then its sections go, and the patch, which
-    holds nothing of its base, stays.
+    With a text goes its hash, which would confirm what somebody guesses. So a record of another revision, which had this one as
+    its base, loses that as well, and the headings of the base; its patch stays, which holds nothing of it.
     """
     part = orjson.loads(value)
     revision, base = part["revision"], part.get("base")
-    if revision and rev_id in {None, revision["rev_id"]}:
-        gone = _lose(part, seen)
-    else:
-        gone = base is not None and base["rev_id"] == rev_id and not seen.text and part.pop("sections", None) is not None
+    gone = bool(revision) and rev_id in {None, revision["rev_id"]} and _lose(part, seen)
+    if base and rev_id in {None, base["rev_id"]} and not seen.text and base["sha1"] != NO_HASH:
+        part.pop("sections", None)
+        base["sha1"], gone = NO_HASH, True
     return orjson.dumps(part) if gone else value
 
 
 def _lose(part: dict[str, Any], seen: Visibility) -> bool:
     """Take out of a record what is not seen any more of its own revision; False where there is nothing of it."""
-    gone = not seen.text and any(part.get(name) is not None for name in CONTENT)
+    revision, attribution = part["revision"], part["attribution"]
+    gone = not seen.text and revision["sha1"] not in {None, NO_HASH}
     if gone:
         for name in CONTENT:
             part.pop(name, None)
-        part["erased"] = True
-    attribution = part["attribution"]
+        revision["sha1"], part["erased"] = NO_HASH, True
     for name, shown in (("editor", seen.user), ("comment", seen.comment)):
         if attribution[name] is not None and not shown:
             attribution[name], gone = None, True

@@ -32,7 +32,7 @@ class Making:
 
     def redacts_its_own(self, publish: Publish) -> bool:
         """Whether the steps recall or erase records of this very batch, whose offsets are not known before it is committed."""
-        own = {mutation.revision.rev_id for mutation in self.mutations if mutation.revision}
+        own = {told.rev_id for mutation in self.mutations for told in (mutation.revision, mutation.base) if told}
         pages = {mutation.page.page_id for mutation in self.mutations}
         if any(isinstance(step, Remove) and step.page.page_id in pages for step in publish.steps):
             return True

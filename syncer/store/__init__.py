@@ -205,9 +205,9 @@ class Store(Reads):
         return True
 
     def publish(self, mutation: Mutation, partition: int, offset: int) -> None:
-        """Note, inside ``folding``, which record holds something of a revision: text, editor, comment, or its base's headings."""
+        """Note, inside ``folding``, which record holds something of a revision: text, hash, editor, comment."""
         held = {mutation.revision.rev_id} if mutation.revision else set()
-        if mutation.base and mutation.sections:
+        if mutation.base:
             held.add(mutation.base.rev_id)
         rows = ((mutation.wiki_id, rev_id, partition, offset, mutation.page.page_id) for rev_id in held)
         self._db.executemany("INSERT OR IGNORE INTO published VALUES (?, ?, ?, ?, ?)", rows)

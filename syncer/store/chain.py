@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from syncer import diff
 from syncer.errors import SyncerError
 from syncer.model import Kind
+from syncer.wire import NO_HASH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,7 +84,8 @@ def _check_chain(mutation: Mutation, state: PageState | None) -> None:
         raise Divergence("unknown page", mutation)
     if mutation.seq != state.seq + 1:
         raise Divergence("missed seq" if mutation.seq > state.seq else "old seq", mutation)
-    if mutation.base and (mutation.base.rev_id, mutation.base.sha1) != (state.revision.rev_id, state.revision.sha1):
+    base, ours = mutation.base, state.revision
+    if base and (base.rev_id != ours.rev_id or (base.sha1 != ours.sha1 and NO_HASH not in {base.sha1, ours.sha1})):
         raise Divergence("other base", mutation)
 
 

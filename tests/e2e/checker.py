@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 PageKey = tuple[str, int]
+NO_HASH = 40 * "0"  # where one was erased
 SHOWN = {"text": True, "user": True, "comment": True}
 
 
@@ -76,7 +77,7 @@ class Checker:
         for key, page in self.pages.items():
             if page.live and page.title is None:
                 self._note("titles", f"{key[0]}:{key[1]}", "lost its title to another page, and nothing came of it")
-            if page.live and page.text is None and page.revision["sha1"] is not None:
+            if page.live and page.text is None and page.revision["visibility"]["text"]:
                 self._note("5", f"{key[0]}:{key[1]}", "a reader from the start does not get its text")
         return self.violations
 
@@ -182,6 +183,7 @@ class Checker:
             if missing := set(self._published.get(key, ())) - recalled:
                 self._note("6", where, f"does not recall {sorted(missing)}, which hold revision {entry['rev_id']}")
         page = (wiki, value["page"]["page_id"] or 0)
+        self._note_base(value, record, where)
         if revision is None:
             self._left += [ce_id for _, ce_id, _ in self._held.pop(page, ())]
             return
@@ -195,13 +197,21 @@ class Checker:
                 self._note("6", where, f"shows the {part} that it says is hidden")
             if shown and not seen[part] and not value.get("erased"):
                 self._note("6", where, f"shows the {part} of a revision that was hidden before")
-        holds = {"text": holds_text, "user": attribution.get("editor"), "comment": attribution.get("comment")}
+        hashed = revision["sha1"] not in (None, NO_HASH) or value.get("upstream_sha1")
+        holds = {"text": holds_text or hashed, "user": attribution.get("editor"), "comment": attribution.get("comment")}
         if parts := {part for part, held in holds.items() if held}:
             self._held.setdefault(page, []).append((revision["rev_id"], where, parts))
         if holds_text:
             self.with_text.setdefault(key, []).append(where)
         if holds_text or any(shows.values()):
             self._published.setdefault(key, []).append((record["partition"], record["offset"]))
+
+    def _note_base(self, value: Record, record: Record, where: str) -> None:
+        """A base's hash confirms what somebody guesses."""
+        base = value.get("base")
+        if base and base["sha1"] != NO_HASH:
+            self._held.setdefault((value["wiki_id"], value["page"]["page_id"]), []).append((base["rev_id"], where, {"text"}))
+            self._published.setdefault((value["wiki_id"], base["rev_id"]), []).append((record["partition"], record["offset"]))
 
     def _changes_anything(self, value: Record, before: Page | None, after: Page) -> bool:
         if value["cause"] == "repair" or value.get("erased") or before is None:
@@ -303,8 +313,9 @@ def _builds_on(value: Record, before: Page) -> Iterable[str]:
     kind, stated = value["kind"], {"rev_id": before.revision["rev_id"], "sha1": before.revision["sha1"]}
     if value["page"]["namespace"] != before.namespace:
         yield f"changes its namespace by a {kind}"
-    if value.get("base", stated) != stated:
-        yield f"builds on {value.get('base')}, the page is at {stated}"
+    base = value.get("base", stated)
+    if base["rev_id"] != stated["rev_id"] or base["sha1"] not in (stated["sha1"], NO_HASH):
+        yield f"builds on {base}, the page is at {stated}"
     if kind == "patch" and "base" not in value:
         yield "a patch without a base"
     if kind == "redact" and value["revision"]["rev_id"] != stated["rev_id"]:

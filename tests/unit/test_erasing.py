@@ -5,6 +5,7 @@ more, and who reads the journal from its start afterwards arrives all the same.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import random
 from dataclasses import dataclass, field, replace
@@ -168,6 +169,11 @@ async def life(line: Line, size: int) -> World:
     return world
 
 
+def digest(rev_id: int, size: int) -> str:
+    """What would confirm to somebody what he guesses."""
+    return hashlib.sha1(content(rev_id, size).encode(), usedforsecurity=False).hexdigest()
+
+
 def names(rev_id: int) -> list[bytes]:
     return [b"editor of %d" % rev_id, b"comment on %d" % rev_id]
 
@@ -196,9 +202,11 @@ async def test_a_hidden_current_text_is_in_no_file_and_comes_back_when_it_is_sho
     watch.of_store(line.store, 1)
     watch.of_store(line.mirror, 1)
     watch.needles += slices(content(12, size).encode())
+    assert digest(12, size) in json.dumps(await line.read())
     assert watch.found()  # what is live can be found: else a search that finds nothing says nothing
     await line.work(hide(world, 12, bits), change(Cause.VISIBILITY, "A", rev=12))
     assert watch.found() == []
+    assert digest(12, size) not in json.dumps(await line.read())
     assert (await line.arrived())[1] is None
     await line.work(shown, change(Cause.VISIBILITY, "A", rev=12, claims=((12, shown.revisions[12][1].visibility),)))
     assert (await line.arrived())[1] == content(12, size)
@@ -217,6 +225,7 @@ async def test_an_old_text_that_is_hidden_is_in_no_file_and_the_current_one_come
     assert watch.found() == []
     assert (await line.arrived())[1] == content(12, size)
     assert line.kinds()[-1] == "snapshot+gap"
+    assert digest(rev_id, size) not in json.dumps(await line.read())
     erased = [record["value"]["revision"]["rev_id"] for record in await line.read() if record["value"].get("erased")]
     assert erased == [rev_id]
 
@@ -236,6 +245,8 @@ async def test_of_a_deleted_or_suppressed_page_there_is_nothing_in_any_file(
     page = 1 if "page_change" in stream else ()
     await line.work(world.delete(1), change(Cause.DELETE, "A", page=page, namespace=0, stream=stream))
     assert watch.found() == []
+    left = json.dumps(await line.read())
+    assert [rev_id for rev_id in (10, 11, 12) if digest(rev_id, size) in left] == []
     assert await line.arrived() == {2: content(20, size)}
     await line.work(restored, change(Cause.UNDELETE, "A"))
     assert (await line.arrived())[1] == content(12, size)

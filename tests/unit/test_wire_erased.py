@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import orjson
@@ -10,10 +13,10 @@ import pytest
 
 from syncer.model import NOTHING, VISIBLE, Visibility
 from syncer.store import Store
-from syncer.wire import CONTENT, decode_mutation, encode_mutation, erase
+from syncer.wire import CONTENT, NO_HASH, decode_mutation, encode_mutation, erase
 from tests.mutations import Pages
 from tests.stores import WIKI, fold, page, refused
-from tests.unit.test_wire import LIVE, value
+from tests.unit.test_wire import LIVE
 from tests.wire_schema import STRICT
 
 if TYPE_CHECKING:
@@ -32,9 +35,14 @@ def test_of_a_record_goes_what_is_not_seen_any_more_of_its_revision_and_it_stays
     raw, rev_id = orjson.dumps(before), (before["revision"] or {}).get("rev_id", 0)
     after = orjson.loads(erase(raw, rev_id, seen))
     STRICT.validate(after)
-    had_text = any(before.get(name) is not None for name in CONTENT)
+    had_text = before["revision"] is not None and before["revision"]["sha1"] is not None
     assert after.get("erased", False) == (had_text and not seen.text)
-    expected = {key: part for key, part in before.items() if key not in CONTENT or seen.text or not had_text}
+    expected = copy.deepcopy(before)
+    if had_text and not seen.text:
+        expected = {key: part for key, part in expected.items() if key not in CONTENT}
+        expected["revision"]["sha1"] = NO_HASH
+        if expected.get("base", {}).get("rev_id") == rev_id:
+            expected["base"]["sha1"] = NO_HASH
     if attribution := before.get("attribution"):
         left = {
             "editor": attribution["editor"] if seen.user else None,
@@ -48,19 +56,26 @@ def test_of_a_record_goes_what_is_not_seen_any_more_of_its_revision_and_it_stays
 
 
 @pytest.mark.parametrize("name", LIVE)
-def test_of_a_deleted_page_go_texts_names_and_comments(name: str) -> None:
+def test_of_a_deleted_page_go_texts_hashes_names_and_comments(name: str) -> None:
     before = LIVE[name]["value"]
-    own = (before["revision"] or {}).get("rev_id", 0)
-    assert erase(orjson.dumps(before), None, NOTHING) == erase(orjson.dumps(before), own, NOTHING)
+    raw, own = orjson.dumps(before), (before["revision"] or {}).get("rev_id", 0)
+    after = erase(raw, None, NOTHING)
+    STRICT.validate(orjson.loads(after))
+    assert after == erase(erase(raw, own, NOTHING), before.get("base", {}).get("rev_id", 0), NOTHING)
+    assert set(re.findall(b"[0-9a-f]{40}", after)) <= {NO_HASH.encode()}
 
 
-def test_another_revisions_record_loses_the_headings_of_a_hidden_base_only() -> None:
-    before = value("edit")
-    after = orjson.loads(erase(orjson.dumps(before), before["base"]["rev_id"], NOTHING))
-    STRICT.validate(after)
-    assert after == {key: part for key, part in before.items() if key != "sections"}
-    for rev_id, seen in ((before["base"]["rev_id"], Visibility(user=False, comment=False)), (7, NOTHING), (None, VISIBLE)):
+@pytest.mark.parametrize("name", LIVE)
+def test_another_revisions_record_loses_hash_and_headings_of_a_hidden_base(name: str) -> None:
+    before = LIVE[name]["value"]
+    base, own = before.get("base", {}).get("rev_id", 0), (before["revision"] or {}).get("rev_id", 0)
+    for rev_id, seen in ((base, Visibility(user=False, comment=False)), (7, NOTHING), (None, VISIBLE)):
         assert orjson.loads(erase(orjson.dumps(before), rev_id, seen)) == before
+    if base not in {0, own}:
+        after = orjson.loads(erase(orjson.dumps(before), base, NOTHING))
+        STRICT.validate(after)
+        left = {key: part for key, part in before.items() if key != "sections"}
+        assert after == left | {"base": {"rev_id": base, "sha1": NO_HASH}}
 
 
 # -- reading them --------------------------------------------------------------------------------------------------------
@@ -95,6 +110,21 @@ def test_a_reader_has_the_facts_but_no_text_until_the_next_whole_one(store: Stor
     fold(store, pages.snapshot(1, "Moved", b"whole", gap=False))
     assert store.text(WIKI, 1) == b"whole"
     assert store.diverged() == []
+
+
+def test_who_had_the_text_before_it_was_erased_builds_on_it_still(store: Store) -> None:
+    """He has read the record as it was, and reads on in a journal that was rewritten meanwhile."""
+    pages = Pages()
+    fold(store, pages.snapshot(1, "One", b"one, one, one, one, one, one"))
+    patch = pages.patch(1, "One", b"one, one, one, two, one, one")
+    assert patch.base
+    fold(store, rewritten := decode_mutation(erase(encode_mutation(patch), patch.base.rev_id, NOTHING)))
+    assert rewritten.base == replace(patch.base, sha1=NO_HASH)
+    assert store.text(WIKI, 1) == b"one, one, one, two, one, one"
+    other = pages.patch(1, "One", b"one, one, six, two, one, one")
+    assert other.base
+    elsewhere = replace(other, base=replace(other.base, rev_id=7, sha1=NO_HASH))
+    assert refused(store, elsewhere) == "other base"
 
 
 def test_an_erased_first_record_begins_a_page(store: Store) -> None:
