@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from syncer.decide import Context
 from syncer.enrich.settle import Settler
@@ -22,10 +22,10 @@ from tests.e2e.checker import Checker
 from tests.world import SITE, World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from syncer.enrich.queues import Item
-    from syncer.model import Mutation, PageState, Visibility
+    from syncer.model import Answer, Mutation, PageState, Visibility
 
 WIKI, DOMAIN = "enwiki", "en.wikipedia.org"
 START = datetime(2026, 11, 24, 3, 0, tzinfo=UTC).timestamp()
@@ -52,6 +52,13 @@ def change(cause: Cause, *titles: str, rev: int | Sequence[int] = (), page: int 
         page_ids=(page,) if isinstance(page, int) else tuple(page),
         **more,
     )
+
+
+class Answering(Protocol):
+    """A wiki at one moment."""
+
+    def answers(self, question: Question) -> Iterable[tuple[Question, Answer]]:
+        """A question kind by kind, each with its answer."""
 
 
 @dataclass
@@ -110,7 +117,7 @@ class Desk:
             self.hand += one.source.stream in BY_HAND
         return self.settler.take_in(0, records, self.now)
 
-    def settle(self, world: World | Callable[[float], World], *changes: Change, most: int = 60) -> list[Outcome]:
+    def settle(self, world: Answering | Callable[[float], Answering], *changes: Change, most: int = 60) -> list[Outcome]:
         """See changes through as one batch, putting off and asking again as enrich does; their outcomes as they were found."""
         before = len(self.outcomes)
         waiting = self.take_in(changes)
@@ -124,7 +131,7 @@ class Desk:
         self.check()
         return [outcome for _, outcome in self.outcomes[before:]]
 
-    def _batch(self, world: Callable[[float], World], items: list[Item]) -> float:
+    def _batch(self, world: Callable[[float], Answering], items: list[Item]) -> float:
         """One batch as :class:`syncer.enrich.batch.Batch` does it. Returns the earliest time to ask again."""
         answers, until = Answers(), [0.0]
         wants, question = self.settler.questions(items), Question()

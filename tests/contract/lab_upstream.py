@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from html import escape
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 import pytest
 
+from tests.e2e.lab.files import export
 from tests.e2e.lab.mwapi import Client
 
 if TYPE_CHECKING:
@@ -74,14 +74,8 @@ class LabWiki:
         await self._act("mergehistory", **{"from": title}, to=into, reason="why", **some)
 
     async def bring_in(self, title: str, texts: dict[int, str]) -> None:
-        revisions = "".join(
-            f"<revision><id>{year}</id><timestamp>{year}-01-01T00:00:00Z</timestamp><contributor><ip>192.0.2.1</ip></contributor>"
-            f'<model>wikitext</model><format>text/x-wiki</format><text xml:space="preserve">{escape(text)}</text></revision>'
-            for year, text in texts.items()
-        )
-        page = f"<page><title>{escape(title)}</title><ns>0</ns><id>1</id>{revisions}</page>"
-        export = f'<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/" version="0.11" xml:lang="en">{page}</mediawiki>'
-        await self._act("import", xml=export.encode(), interwikiprefix="old", summary="why")
+        dump = export(title, {f"{year}-01-01T00:00:00Z": text for year, text in texts.items()})
+        await self._act("import", xml=dump, interwikiprefix="old", summary="why")
 
     async def change_model(self, title: str, model: str) -> None:
         await self._act("changecontentmodel", title=title, model=model, summary="why")

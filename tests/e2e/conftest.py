@@ -1,4 +1,4 @@
-"""Labs and programs for the end-to-end tests, and how many seeds they get."""
+"""Labs and programs for the end-to-end tests, and how many seeds and actions they get."""
 
 from __future__ import annotations
 
@@ -13,13 +13,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-SEEDS, TORTURE_SEEDS = 1, 10
+SEEDS, TORTURE_SEEDS = 1, 5
+ACTIONS, TORTURE_ACTIONS = 300, 1000
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "seed" in metafunc.fixturenames:
         count = TORTURE_SEEDS if metafunc.config.getoption("torture") else SEEDS
         metafunc.parametrize("seed", range(1, count + 1))
+
+
+@pytest.fixture
+def actions(pytestconfig: pytest.Config) -> int:
+    """How many random things people do on a wiki."""
+    return TORTURE_ACTIONS if pytestconfig.getoption("torture") else ACTIONS
 
 
 @pytest.fixture

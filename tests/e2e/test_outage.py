@@ -151,7 +151,7 @@ def test_a_real_wiki_tells_what_the_feed_has_lost(
     time.sleep(8.0)  # sweeps, of all pages by now
     program.stop(hub)
     on_lab.arrive(program)
-    on_lab.verify(lab, program, hidden_are_told=False)
+    on_lab.verify(lab, program, suppressions_are_told=False)
     told = json.loads(program.ask("status", "--json"))
     (gap,) = told["feed"]["gaps"]
     assert told["reconcile"]["filled"] == {" to ".join(gap): 1}

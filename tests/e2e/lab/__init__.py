@@ -85,12 +85,22 @@ class Lab:
         """The revisions whose text nobody may see; those of a deleted page go with it, and the API does not tell of them."""
         return truth.hidden_revisions(self.database)
 
-    def compare(self, exported: Iterable[dict[str, Any]], *, namespaces: frozenset[int] | None = None) -> list[Difference]:
-        """How an export differs from the wiki, in these namespaces (None: all).
+    def suppressed_pages(self) -> frozenset[int]:
+        """The pages that were deleted so that the log says nothing of it."""
+        return truth.suppressed_pages(self.database)
+
+    def compare(
+        self,
+        exported: Iterable[dict[str, Any]],
+        *,
+        namespaces: frozenset[int] | None = None,
+        untold: frozenset[int] = frozenset(),
+    ) -> list[Difference]:
+        """How an export differs from the wiki, in these namespaces (None: all), but for pages whose end nobody was told of.
 
         A page that nobody has touched since the start may be missing: no event ever named it (law 5).
         """
-        there = list(exported)
+        there = [page for page in exported if page["page_id"] not in untold]
         ids = {page["page_id"] for page in there}
         expected = [
             page

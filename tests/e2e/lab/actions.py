@@ -2,45 +2,14 @@
 
 from __future__ import annotations
 
-import html
 import random
-import struct
-import zlib
+import time
 from typing import Any
 
+from .files import export, png
 from .mwapi import Client
 from .wiki import PASSWORDS
 
-# How often each is done, out of the sum; the names are the methods of Editor.
-WEIGHTS: dict[str, float] = {
-    "edit": 50,
-    "create": 14,
-    "minor": 5,
-    "bot_edit": 5,
-    "anonymous_edit": 3,
-    "blank": 1,
-    "revert": 3,
-    "rollback": 2,
-    "null_edit": 2,
-    "move": 5,
-    "move_without_redirect": 2,
-    "move_and_back": 1,
-    "delete": 4,
-    "recreate": 1,
-    "undelete": 3,
-    "undelete_partly": 1,
-    "hide": 4,
-    "show": 1,
-    "suppress": 1,
-    "protect": 1,
-    "merge": 2,
-    "import_": 1,
-    "redirect": 1,
-    "talk": 2,
-    "upload": 1,
-    "content_model": 0.5,
-    "big": 0.3,
-}
 WORDS = [
     *("alpha", "beta", "gamma", "delta", "река", "дом", "例え", "本", "straße", "naïve", "Ωμέγα", "café", "😀", "☃"),
     *("table|cell", "[[Link]]", "{{tpl}}", "'''b'''", "<ref>r</ref>", "==", "H", "=="),
@@ -63,7 +32,8 @@ class Editor:
         self.bot = Client(api_url, "LabBot@lab", PASSWORDS["LabBot@lab"])
         self.anonymous = Client(api_url)
         self._seed, self._made = seed, 0
-        self._live = [page["title"] for namespace in (0, 1, 4, 10) for page in self._all_pages(namespace)]
+        self._files: list[str] = []
+        self._live: list[str] = [page["title"] for namespace in (0, 1, 4, 10) for page in self._all_pages(namespace)]
         self._deleted: list[str] = []
 
     def do(self, action: str) -> None:
@@ -115,6 +85,22 @@ class Editor:
         self.alice.act("edit", title=title, text=self._words(20) + str(self.random.random()))
         self._appeared(title)
 
+    def two_in_one_second(self) -> None:
+        title = self._pick()
+        text = self._wikitext(title)
+        for _ in range(2):
+            text = self._mutated(text)
+            self.alice.act("edit", title=title, text=text, summary="one of two")
+
+    def redirect(self) -> None:
+        self._point(self._pick())
+
+    def retarget(self) -> None:
+        self._point(self._a_redirect())
+
+    def unredirect(self) -> None:
+        self.alice.act("edit", title=self._a_redirect(), text=self._words(20), summary="unredir")
+
     def move(self) -> None:
         self._move(self._pick())
 
@@ -123,10 +109,26 @@ class Editor:
         self._move(title, noredirect=1)
         self._vanished(title)
 
-    def move_and_back(self) -> None:
+    def move_over_redirect(self) -> None:
         title, other = self._pick(), self._new_title()
         self.alice.act("move", **{"from": title}, to=other, reason="there")
         self.alice.act("move", **{"from": other}, to=title, reason="and back")
+
+    def move_with_talk_and_subpages(self) -> None:
+        name, other = (self._new_title().split(":")[-1] for _ in range(2))
+        for title in (f"User:{name}", f"User talk:{name}", f"User:{name}/sub", f"User talk:{name}/sub"):
+            self.alice.act("edit", title=title, text=self._words(20), summary="family")
+        self.alice.act("move", **{"from": f"User:{name}"}, to=f"User:{other}", reason="all", movetalk=1, movesubpages=1)
+        for title in (f"User:{other}", f"User talk:{other}", f"User:{other}/sub", f"User talk:{other}/sub"):
+            self._appeared(title)
+
+    def move_across_namespaces(self) -> None:
+        title = self._pick()
+        here = title.rpartition(":")[0]
+        there = self.random.choice([name for name in ("", "Help", "Template", "User") if name != here])
+        target = f"{there}:" * bool(there) + self._new_title().split(":")[-1]
+        self.alice.act("move", **{"from": title}, to=target, reason="elsewhere")
+        self._appeared(target)
 
     def delete(self) -> None:
         if len(self._live) < 5:
@@ -136,14 +138,24 @@ class Editor:
         self._vanished(title)
 
     def undelete(self) -> None:
-        self._undelete(self._pick(self._deleted))
+        self._undelete(self._gone())
 
     def undelete_partly(self) -> None:
-        title = self._pick(self._deleted)
-        (page,) = self.alice.query(prop="deletedrevisions", titles=title, drvlimit=50, drvprop="ids|timestamp")["pages"]
-        if "deletedrevisions" not in page:
-            raise Skipped
-        self._undelete(title, timestamps=self.random.choice(page["deletedrevisions"])["timestamp"])
+        title = self._gone()
+        self._undelete(title, timestamps=self.random.choice(self._archived(title)))
+
+    def undelete_under_new_id(self) -> None:
+        title = self._gone(versions=2)
+        other = self._new_title()
+        self._undelete(title, timestamps=self._archived(title)[0])
+        self.alice.act("move", **{"from": title}, to=other, reason="with its id", noredirect=1)
+        self._appeared(other)
+        self._undelete(title)
+
+    def undelete_into_page(self) -> None:
+        title = self._gone(versions=2)
+        self._undelete(title, timestamps=self.random.choice(self._archived(title)))
+        self._undelete(title)
 
     def hide(self) -> None:
         self._set_visibility("hide")
@@ -154,47 +166,69 @@ class Editor:
     def suppress(self) -> None:
         self._set_visibility("hide", suppress="yes")
 
+    def suppress_current(self) -> None:
+        current = next(iter(self._history(self._pick())))
+        hidden = self.random.choice(("user", "comment", "user|comment"))
+        self.alice.act("revisiondelete", type="revision", ids=current["revid"], hide=hidden, suppress="yes", reason="s")
+
+    def suppress_page(self) -> None:
+        """Nobody ever restores it."""
+        title = self._pick()
+        self.alice.submit("delete", title, wpReason="s", wpSuppress=1)
+        self._live = [other for other in self._live if other != title]
+        if self._exists(title):
+            raise Skipped
+
     def protect(self) -> None:
         level = self.random.choice(("sysop", "autoconfirmed", "all"))
         self.alice.act("protect", title=self._pick(), protections=f"edit={level}", expiry="infinite", reason="p")
 
     def merge(self) -> None:
-        """Give one page those revisions of another that are older than its own: all of them, or some."""
-        target, source = self._pick(), self._pick()
-        begins = min(revision["timestamp"] for revision in self._history(target))
-        older = [revision["timestamp"] for revision in self._history(source) if revision["timestamp"] < begins]
-        if source == target or not older:
-            raise Skipped
-        self.alice.act("mergehistory", **{"from": source}, to=target, timestamp=max(older), reason="m")
+        self._merge(whole=True)
 
-    def import_(self) -> None:
-        title = self.random.choice((self._new_title(), self._pick()))
-        year = self.random.randint(2003, 2019)
-        revisions = "".join(
-            f"<revision><id>{n}</id><timestamp>{year}-01-0{n}T00:00:00Z</timestamp>"
-            f"<contributor><username>Old{n}</username><id>{n}</id></contributor><comment>c{n}</comment>"
-            f'<model>wikitext</model><format>text/x-wiki</format><text xml:space="preserve">{html.escape(self._words(20))}</text>'
-            "</revision>"
-            for n in range(1, self.random.randint(2, 5))
-        )
-        page = f"<page><title>{html.escape(title)}</title><ns>0</ns><id>1</id>{revisions}</page>"
-        dump = f'<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/" version="0.11" xml:lang="en">{page}</mediawiki>'
-        self.alice.act("import", xml=dump.encode(), interwikiprefix="old", summary="imp")
-        self._appeared(title)
+    def merge_partly(self) -> None:
+        self._merge(whole=False)
 
-    def redirect(self) -> None:
-        self.alice.act("edit", title=self._pick(), text=f"#REDIRECT [[{self._pick()}]]", summary="redir")
+    def import_new(self) -> None:
+        self._import(self._new_title())
+
+    def import_under(self) -> None:
+        self._import(self._pick())
 
     def upload(self) -> None:
-        """A picture of one grey pixel: sometimes under a new name, sometimes as the new version of an old one."""
-        name = f"Picture {self.random.randrange(4)}.png"
-        picture = _png(self.random.randrange(256))
-        self.alice.act("upload", file=picture, filename=name, ignorewarnings=1, text=self._words(10), comment="up")
+        self._files.append(f"{self._new_title().split(':')[-1].replace('/', '-')}.png")
+        self._upload(self._files[-1])
+
+    def upload_again(self) -> None:
+        if not self._files:
+            self.upload()
+        self._upload(self.random.choice(self._files))
+
+    def file_revert(self) -> None:
+        if not self._files:
+            self.upload()
+        name = self.random.choice(self._files)
+        old = self._old_version(name)
+        if not old:
+            time.sleep(1.1)  # a version is known by the second it is of
+            self._upload(name)
+            time.sleep(1.1)
+            old = self._old_version(name)
+        self.alice.act("filerevert", filename=name, archivename=old, comment="back")
 
     def content_model(self) -> None:
         title = self._new_title()
         self.alice.act("edit", title=title, text=f'{{"a": [1, 2, {self.random.randrange(99)}]}}')
         self.alice.act("changecontentmodel", title=title, model="json", summary="json")
+
+    def json_page(self) -> None:
+        self._data("Data", '{{"a": [1, 2, {}], "река": null}}', contentmodel="json")
+
+    def css_page(self) -> None:
+        self._data("User:Alice/style.css", "a {{ width: {}px; }} /* дом */\n")
+
+    def lua_page(self) -> None:
+        self._data("Module:Code", "local p = {{}}\nfunction p.f() return {} end -- дом\nreturn p\n")
 
     def big(self) -> None:
         filler = "filler line of text\n" * self.random.randint(20_000, 70_000)
@@ -216,6 +250,76 @@ class Editor:
         talk = {"movetalk": 1} if self.random.random() < 0.5 else {}
         self.alice.act("move", **{"from": title}, to=target, reason=self._words(2), **talk, **more)
         self._appeared(target)
+
+    def _merge(self, *, whole: bool) -> None:
+        """Give one page those revisions of another that are older than its own: all of them, or some."""
+        target = self._pick()
+        if self.random.random() < 0.5:
+            target = self._new_title()
+            self._create(target)
+        begins = min(revision["timestamp"] for revision in self._history(target))
+        for source in self.random.sample(self._live, min(20, len(self._live))):
+            times = sorted({revision["timestamp"] for revision in self._history(source)})
+            if times[-1] < begins and len(times) > (not whole):
+                until = times[-1] if whole else self.random.choice(times[:-1])
+                self.alice.act("mergehistory", **{"from": source}, to=target, timestamp=until, reason="m")
+                return
+        raise Skipped
+
+    def _import(self, title: str) -> None:
+        year = self.random.randint(2003, 2019)
+        texts = {f"{year}-01-0{n}T00:00:00Z": self._words(20) for n in range(1, self.random.randint(2, 5))}
+        self.alice.act("import", xml=export(title, texts), interwikiprefix="old", summary="imp")
+        self._appeared(title)
+
+    def _upload(self, name: str) -> None:
+        picture = png(self.random.randrange(256))
+        self.alice.act("upload", file=picture, filename=name, ignorewarnings=1, text=self._words(10), comment="up")
+
+    def _old_version(self, name: str) -> str:
+        """A version of a file before the current one; "" if there is none."""
+        asked = {"prop": "imageinfo", "iiprop": "archivename", "iilimit": 20, "titles": f"File:{name}"}
+        (page,) = self.alice.query(**asked)["pages"]
+        names: list[str] = [version["archivename"] for version in page.get("imageinfo", ()) if "archivename" in version]
+        return names[0] if names else ""
+
+    def _data(self, title: str, text: str, **more: Any) -> None:
+        """Two versions of a page that is not prose; at first it is made."""
+        for _ in range(2):
+            number = self.random.randrange(10**6)
+            self.alice.act("edit", title=title, text=text.format(number), summary=f"data {number}", **more)
+
+    def _point(self, title: str) -> None:
+        self.alice.act("edit", title=title, text=f"#REDIRECT [[{self._pick()}]]", summary="redir")
+
+    def _a_redirect(self) -> str:
+        pages = self._all_pages(0, apfilterredir="redirects")
+        if pages:
+            return str(self.random.choice(pages)["title"])
+        title = self._pick()
+        self._point(title)
+        return title
+
+    def _gone(self, versions: int = 1) -> str:
+        """A page that is deleted, with revisions of so many different times; if there is none yet, one is deleted now."""
+        for title in self.random.sample(self._deleted, len(self._deleted)):
+            if len(self._archived(title)) >= versions and not self._exists(title):
+                return title
+        for title in self.random.sample(self._live, min(20, len(self._live))):
+            if self._exists(title) and len({revision["timestamp"] for revision in self._history(title)}) >= versions:
+                self.alice.act("delete", title=title, reason="to come back")
+                self._vanished(title)
+                return title
+        raise Skipped
+
+    def _archived(self, title: str) -> list[str]:
+        """When the deleted revisions of a page were made, each time once."""
+        (page,) = self.alice.query(prop="deletedrevisions", titles=title, drvlimit=50, drvprop="ids|timestamp")["pages"]
+        return sorted({revision["timestamp"] for revision in page.get("deletedrevisions", ())})
+
+    def _exists(self, title: str) -> bool:
+        (page,) = self.alice.query(titles=title)["pages"]
+        return "missing" not in page
 
     def _undelete(self, title: str, **more: Any) -> None:
         self.alice.act("undelete", title=title, reason=self._words(2), **more)
@@ -290,16 +394,7 @@ class Editor:
         revisions: list[dict[str, Any]] = page["revisions"]
         return revisions
 
-    def _all_pages(self, namespace: int) -> list[dict[str, Any]]:
-        pages: list[dict[str, Any]] = self.alice.query(list="allpages", apnamespace=namespace, aplimit="max")["allpages"]
+    def _all_pages(self, namespace: int, **more: Any) -> list[dict[str, Any]]:
+        asked = {"list": "allpages", "apnamespace": namespace, "aplimit": "max", **more}
+        pages: list[dict[str, Any]] = self.alice.query(**asked)["allpages"]
         return pages
-
-
-def _png(grey: int) -> bytes:
-    """The smallest picture there is."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    head = struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes([0, grey]))) + chunk(b"IEND", b"")

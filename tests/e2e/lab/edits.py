@@ -6,10 +6,12 @@ import gzip
 import itertools
 import json
 import lzma
+import random
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from .actions import WEIGHTS, Editor, Skipped
+from .actions import Editor, Skipped
+from .lifecycle import KINDS
 from .mwapi import ApiError
 
 if TYPE_CHECKING:
@@ -17,19 +19,46 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+# How often each is done, out of the sum; the names are the methods of Editor.
+# Those that are the name of a kind of change, too (lifecycle.py), are drawn once at least.
+WEIGHTS: dict[str, float] = {
+    "edit": 50, "create": 14, "minor": 5, "bot_edit": 5, "anonymous_edit": 3, "null_edit": 2, "two_in_one_second": 1,
+    "blank": 1, "revert": 3, "rollback": 2, "talk": 2, "big": 0.3, "redirect": 1, "retarget": 0.5, "unredirect": 0.5,
+    "move": 5, "move_without_redirect": 2, "move_over_redirect": 1,
+    "move_with_talk_and_subpages": 0.5, "move_across_namespaces": 1,
+    "delete": 4, "recreate": 1, "undelete": 3, "undelete_partly": 1, "undelete_under_new_id": 0.5, "undelete_into_page": 0.5,
+    "hide": 4, "show": 1, "suppress": 1, "suppress_current": 1, "suppress_page": 0.5,
+    "protect": 1, "merge": 1, "merge_partly": 1, "import_new": 0.5, "import_under": 0.5,
+    "upload": 0.5, "upload_again": 0.5, "file_revert": 0.3,
+    "content_model": 0.5, "json_page": 0.5, "css_page": 0.5, "lua_page": 0.5,
+}  # fmt: skip
+ATTEMPTS = 4  # at one action, where there is nothing to do it to, or the wiki refuses
+MANY = 5  # times as many actions as there are kinds of change
+
+
+def drawn(count: int, seed: int) -> list[str]:
+    """So many actions, by weight; where there are many, each kind of change is among them."""
+    chance = random.Random(seed)
+    kinds = list(KINDS) if count >= MANY * len(KINDS) else []
+    actions = kinds + chance.choices(list(WEIGHTS), list(WEIGHTS.values()), k=count - len(kinds))
+    chance.shuffle(actions)
+    return actions
+
+
 def at_random(api_url: str, count: int, seed: int, *, after_each: Callable[[], None] = lambda: None) -> Counter[str]:
     """Do ``count`` random things; how many of each were done, the wiki's refusals as ``refused:<code>``."""
     editor = Editor(api_url, seed)
     done: Counter[str] = Counter()
-    for _ in range(count):
-        (action,) = editor.random.choices(list(WEIGHTS), list(WEIGHTS.values()))
-        try:
-            editor.do(action)
-            done[action] += 1
-        except Skipped:
-            done["skipped"] += 1
-        except ApiError as error:
-            done[f"refused:{error.code}"] += 1
+    for action in drawn(count, seed):
+        for _ in range(ATTEMPTS):
+            try:
+                editor.do(action)
+                done[action] += 1
+                break
+            except Skipped:
+                done["skipped"] += 1
+            except ApiError as error:
+                done[f"refused:{error.code}"] += 1
         after_each()
     return done
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.cookiejar
 import json
+import re
 import time
 import urllib.error
 import urllib.parse
@@ -62,6 +63,17 @@ class Client:
             else:
                 break
         raise ApiError(error["code"], error["info"])
+
+    def submit(self, action: str, title: str, **fields: Any) -> None:
+        """Fill in and send a form, for what no action of the API does. Whether it was taken, only the wiki's pages tell."""
+        query = urllib.parse.urlencode({"title": title, "action": action})
+        address = f"{self._api_url.removesuffix('api.php')}index.php?{query}"
+        with self._opener.open(urllib.request.Request(address, headers={"User-Agent": AGENT}), timeout=300) as form:
+            inputs = re.findall(r"<input[^>]*name=.wpEditToken.[^>]*>", form.read().decode())
+        (token,) = re.findall(r"value=.([0-9a-f]+\+\\)", inputs[0])
+        body = urllib.parse.urlencode({"wpEditToken": token, **fields}).encode()
+        with self._opener.open(urllib.request.Request(address, body, {"User-Agent": AGENT}), timeout=300) as response:
+            response.read()
 
     def _log_in(self, user: str, password: str) -> None:
         token = self.query(meta="tokens", type="login")["tokens"]["logintoken"]

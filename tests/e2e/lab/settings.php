@@ -30,6 +30,7 @@ $wgRCFeeds['lab'] = [
 	'omit_user' => false,
 	'omit_patrolled' => false,
 ];
+wfLoadExtension( 'Scribunto' ); // pages in Lua, in namespace Module
 foreach ( [
 	'deleterevision', 'deletelogentry', 'suppressrevision', 'viewsuppressed', 'hideuser', 'suppressionlog', 'mergehistory', 'import',
 	'importupload', 'editcontentmodel', 'suppressredirect', 'deletedhistory', 'deletedtext', 'undelete', 'apihighlimits', 'noratelimit',

@@ -30,12 +30,15 @@ NAMESPACES = {
     13: "Help talk",
     14: "Category",
     15: "Category talk",
+    828: "Module",
+    829: "Module talk",
 }
 PAGES = """SELECT page_id, page_namespace, page_title, page_is_redirect, page_latest, rev_timestamp, rev_sha1, rev_deleted,
     model_name, content_address FROM page JOIN revision ON rev_id = page_latest
     JOIN slots ON slot_revision_id = rev_id JOIN slot_roles ON role_id = slot_role_id AND role_name = 'main'
     JOIN content ON content_id = slot_content_id JOIN content_models ON model_id = content_model ORDER BY page_id"""
 HIDDEN = """SELECT rev_id FROM revision WHERE rev_deleted & 1"""
+SUPPRESSED = """SELECT log_page FROM logging WHERE log_type = 'suppress' AND log_action = 'delete'"""
 COMPARED = ("title", "namespace", "rev_id", "timestamp", "sha1", "content_model", "is_redirect", "text")
 
 
@@ -59,6 +62,12 @@ def hidden_revisions(database: Path) -> set[int]:
     """The revisions of live pages whose text is hidden."""
     with _open(database) as db:
         return {rev_id for (rev_id,) in db.execute(HIDDEN)}
+
+
+def suppressed_pages(database: Path) -> frozenset[int]:
+    """The pages that were deleted in the log of suppressions."""
+    with _open(database) as db:
+        return frozenset(page_id for (page_id,) in db.execute(SUPPRESSED))
 
 
 def differences(expected: Iterable[dict[str, Any]], exported: Iterable[dict[str, Any]]) -> list[Difference]:
