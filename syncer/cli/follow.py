@@ -123,10 +123,6 @@ async def _journal(settings: Settings, stop: asyncio.Event, until_idle: float | 
 async def _healer(settings: Settings) -> AsyncIterator[Healer | None]:
     """Whom to ask for texts that diverged, as ``mirror.heal`` says."""
     if settings.mirror.heal != "api":
-        if settings.mirror.heal == "hub":
-            log.info(
-                "divergences are recorded only: healing from the hub is not built yet", hint='mirror.heal = "api" asks the wikis'
-            )
         yield None
         return
     async with api(settings) as wikis:

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.progress import track
 
 from syncer import sqlite
-from syncer.cli import app, options, print_json, run_async, stderr, stdout, write
+from syncer.cli import app, options, print_json, stderr, write
 from syncer.extras import missing
 from syncer.mirror.reading import export as export_pages
 from syncer.mirror.reading import page_line
-from syncer.mirror.reading import verify as verify_pages
 from syncer.model import MAX_ID
 from syncer.store import Store
 
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from syncer.config import Settings
-    from syncer.model import PageState
 
 mirror = typer.Typer(no_args_is_help=True, help="A partner's mirror: follow, get, verify, export.", rich_markup_mode=None)
 app.add_typer(mirror, name="mirror")
@@ -41,7 +38,7 @@ async def api(settings: Settings) -> AsyncIterator[Any]:
 
 
 @contextmanager
-def _reading(settings: Settings) -> Iterator[Store]:
+def reading(settings: Settings) -> Iterator[Store]:
     """The mirror as it is at one moment, whoever is following with it."""
     path = sqlite.existing(settings.mirror.path, "mirror.path", "syncer mirror follow")
     with closing(Store(path)) as store, store.reading():
@@ -55,7 +52,7 @@ def get(
     json: Annotated[bool, typer.Option("--json", help="The page with its facts and attribution, not only the text.")] = False,
 ) -> None:
     """Print a page of the mirror."""
-    with _reading(options.settings(log_level="warning")) as store:
+    with reading(options.settings(log_level="warning")) as store:
         is_id = page.isdecimal() and int(page[:20]) <= MAX_ID
         state = store.page_at(wiki, page) or (store.page(wiki, int(page)) if is_id else None)
         if state is None or not state.live:
@@ -77,46 +74,6 @@ def export(
     json: Annotated[bool, typer.Option("--json", help="JSON lines; that is the only form there is.")] = True,  # noqa: ARG001
 ) -> None:
     """Write a JSON line a page."""
-    with _reading(options.settings(log_level="warning")) as store:
+    with reading(options.settings(log_level="warning")) as store:
         for line in export_pages(store, wiki):
             print_json(line)
-
-
-@mirror.command()
-def verify(
-    wiki: Wiki = None,
-    against_api: Annotated[int, typer.Option(metavar="N", min=0, help="Compare N random pages with the wiki itself.")] = 0,
-    json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
-) -> None:
-    """Hash every text again; exit 1 if one is not what was announced."""
-    settings = options.settings(log_level="warning")
-    with _reading(settings) as store:
-        total = sum(1 for _ in store.pages(wiki))
-        found = verify_pages(store, wiki)
-        faults = [fault for fault in track(found, "verifying", total, console=stderr, disable=not stderr.is_terminal) if fault]
-        compared = run_compare(settings, store, wiki, against_api) if against_api else {}
-    if json:
-        print_json({"pages": total, "faults": faults, "against_api": compared or None})
-    else:
-        for fault in faults:
-            stdout.print(f"{fault.wiki_id}:{fault.page_id} {escape(str(fault.title))}: {fault.reason}")
-        stdout.print(f"{total} pages, {len(faults)} not as announced")
-        if compared:
-            stdout.print("against the wiki: " + ", ".join(f"{count} {name}" for name, count in compared.items()))
-    different = compared.get("different", 0) + compared.get("gone", 0) + compared.get("behind", 0)
-    raise typer.Exit(1 if faults or different else 0)
-
-
-def run_compare(settings: Settings, store: Store, wiki: str | None, sample: int) -> dict[str, int]:
-    """Compare a sample with the wiki: equal, behind (an older revision), different (the same one with another text), gone."""
-    from syncer.mirror.compare import choose, compare  # noqa: PLC0415 - an extra
-
-    pages: list[tuple[str, PageState]] = choose(store, wiki, sample)
-    result: dict[str, int] = {}
-
-    async def ask() -> None:
-        async with api(settings) as wikis:
-            result.update(await compare(store, wikis, pages))
-
-    run_async(ask())
-    return result

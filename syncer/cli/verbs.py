@@ -15,6 +15,7 @@ from syncer.cli import (
     standing,
     status,
     topics,
+    verify,
 )
 
 __all__ = [
@@ -32,4 +33,5 @@ __all__ = [
     "standing",
     "status",
     "topics",
+    "verify",
 ]

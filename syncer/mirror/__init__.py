@@ -10,10 +10,9 @@ A text that is not the announced one is never kept, and never guessed.
 from __future__ import annotations
 
 import asyncio
-import fnmatch
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,7 +25,8 @@ from syncer.journal import Topic
 from syncer.mirror.bootstrap import check_bootstrapped
 from syncer.mirror.healing import Healer, Healing
 from syncer.mirror.receipts import Receipts
-from syncer.model import Kind
+from syncer.mirror.requests import Requests
+from syncer.mirror.scope import as_taken, of_interest
 from syncer.store import Divergence
 from syncer.tasks import unless
 from syncer.trouble import Trouble
@@ -72,23 +72,25 @@ class Mirror:
         self._thread = ThreadPoolExecutor(1, "mirror")
         self.healing = Healing(store, self._work, heal)
         self.receipts = Receipts(journal, store, settings, self._work)
+        self.requests = Requests(journal, store, settings, self._work)
         self._current_at: float | None = None  # when it was last at the journal's end, of the loop's clock
         self._newest: str | None = None
         self._unknown_told = 0  # pages
 
     async def done(self) -> dict[str, Any]:
         """What it has done since it was started, and how many pages stand diverged."""
-        diverged = len(await self._work(self._store.diverged))
+        diverged = await self._work(self._store.diverging)
         tally = self.tally
         return {
             "applied": dict(tally.applied), "left_alone": tally.left_alone, "diverged": dict(tally.diverged),
-            "healed": self.healing.healed, "pages_diverged": diverged,
+            "healed": self.healing.healed, "pages_diverged": diverged, "asked_for": self.requests.asked,
         }  # fmt: skip
 
     async def status(self) -> dict[str, Any]:
         """What it has done, and how it is. ``newest_mutation``: when the last one applied was published."""
         told = {"journal": self._journal.identity, "newest_mutation": self._newest}
-        return told | await self.done() | {"healing_is_over": self.healing.over, "receipts_are_over": self.receipts.over}
+        told |= {"healing_is_over": self.healing.over, "receipts_are_over": self.receipts.over}
+        return told | await self.done() | {"requests_are_over": self.requests.over}
 
     def unready(self) -> list[str]:
         """What keeps the mirror from being as the journal says."""
@@ -105,6 +107,7 @@ class Mirror:
             self._tell_unknown()
             await self.healing.end()
             await self.receipts.end()
+            await self.requests.end()
 
     async def _run(self, stop: asyncio.Event, until_idle: float | None) -> None:
         now = asyncio.get_running_loop().time
@@ -120,7 +123,8 @@ class Mirror:
                     await self._work(self._store.bury)
                 # What does not fit on the way is often put right by what comes: nobody is asked before the end was seen.
                 arrived = not found or self._current_at is not None
-                if any([arrived and self.healing.going_on(), self.receipts.going_on()]) or found:
+                asking = [arrived and one.going_on() for one in (self.healing, self.requests)]
+                if any([*asking, self.receipts.going_on()]) or found:
                     moved = now()
                 elif until_idle is not None and now() - moved >= until_idle:
                     return
@@ -184,7 +188,7 @@ class Mirror:
     def _apply(self, partition: int, records: Sequence[Stored]) -> None:
         with self._store.folding():
             for record in records:
-                if not self._of_interest(record):
+                if not of_interest(record, self._settings):
                     self.tally.left_alone += 1
                     continue
                 try:
@@ -200,20 +204,12 @@ class Mirror:
             self._store.advance(partition, records[-1].offset + 1)
             at("mirror-folded")
         at("mirror-committed")
-        telemetry.DIVERGED.set(len(self._store.diverged()))
-
-    def _of_interest(self, record: Stored) -> bool:
-        """Judge by the headers alone, as any partner can: the page's namespace, and the one that it left."""
-        headers, scope = record.headers, self._settings
-        if not any(fnmatch.fnmatchcase(headers["wiki"], pattern) for pattern in scope.wikis):
-            return False
-        wanted = {str(number) for number in scope.namespaces}
-        return "*" in wanted or headers["namespace"] in wanted or headers.get("prior_namespace") in wanted
+        if diverging := self._store.diverging():
+            self.requests.owe()
+        telemetry.DIVERGED.set(diverging)
 
     def _fold(self, mutation: Mutation) -> None:
-        wanted = self._settings.namespaces
-        if "*" not in wanted and mutation.page.namespace not in wanted:
-            mutation = replace(mutation, kind=Kind.DELETE, revision=None)  # it has left the scope of this mirror
+        mutation = as_taken(mutation, self._settings)
         try:
             self._store.fold(mutation)
         except Divergence as divergence:
@@ -221,6 +217,7 @@ class Mirror:
             tell("a page diverged", page=f"{mutation.wiki_id}:{mutation.page.page_id}", why=divergence.reason)
             self._store.diverge(mutation, divergence.reason)
             self.tally.diverged[divergence.reason] += 1
+            self.requests.owe()
         self.tally.applied[mutation.kind.value] += 1
         self._newest = mutation.published_at
         telemetry.APPLIED.labels(mutation.kind.value).inc()

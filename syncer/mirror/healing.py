@@ -128,5 +128,5 @@ class Healing:
         with self._store.folding():
             healed = sum(self._store.heal(wiki_id, pages[rev_id], text) for rev_id, text in texts.items() if rev_id in pages)
         telemetry.HEALED.inc(healed)
-        telemetry.DIVERGED.set(len(self._store.diverged()))
+        telemetry.DIVERGED.set(self._store.diverging())
         return healed

@@ -49,10 +49,11 @@ def verify(store: Store, wiki_id: str | None = None) -> Iterator[Fault | None]:
     """Hash every text again: a fault, or None, for every live page."""
     diverged = {(wiki, page_id): reason for wiki, page_id, reason in store.diverged()}
     for wiki, state in store.pages(wiki_id):
-        yield _fault(store, wiki, state, diverged.get((wiki, state.page_id)))
+        yield fault_of(store, wiki, state, diverged.get((wiki, state.page_id)))
 
 
-def _fault(store: Store, wiki_id: str, state: PageState, diverged: str | None) -> Fault | None:
+def fault_of(store: Store, wiki_id: str, state: PageState, diverged: str | None = None) -> Fault | None:
+    """What is wrong with a live page; ``diverged`` is why it is known to be wrong."""
     text, announced = store.text(wiki_id, state.page_id), state.revision.sha1 if state.revision else None
     digest = None if text is None else hashlib.sha1(text, usedforsecurity=False).hexdigest()
     if diverged or digest != announced:

@@ -73,7 +73,7 @@ class Receipts:
     async def _send(self) -> None:
         now, self._owing = asyncio.get_running_loop().time, False
         try:
-            mirror: str = await self.work(self._id)
+            mirror: str = await self.work(lambda: mirror_id(self.store))
             if now() >= self._present_at:
                 await self.journal.append(self._presence(mirror))
                 self._present_at = now() + PRESENT_EVERY
@@ -96,15 +96,16 @@ class Receipts:
                 hint="let this user write the topic receipts (docs/kafka.md), or the embedded journal; all else goes on",
             )
 
-    def _id(self) -> str:
-        """What receipts call this mirror: made with it, and kept in it."""
-        known = self.store.meta("mirror")
-        if known is None:
-            known = uuid4().hex[:16]
-            self.store.remember("mirror", known)
-        return known
-
     def _presence(self, mirror: str) -> Record:
         settings = self.settings
         told = Presence(mirror, settings.name, settings.wikis, settings.namespaces, now_iso())
         return Record(Topic.RECEIPTS, 0, mirror, encode(told), {"mirror": mirror})
+
+
+def mirror_id(store: Store) -> str:
+    """What a mirror calls itself towards others: made with it, and kept in it."""
+    known = store.meta("mirror")
+    if known is None:
+        known = uuid4().hex[:16]
+        store.remember("mirror", known)
+    return known

@@ -16,7 +16,8 @@ from syncer import sqlite
 from syncer.errors import ResumeLost
 from syncer.model import Kind, Mutation
 from syncer.seal import NO_KEY, seal
-from syncer.store.chain import Divergence, Fate, sha1, text_after
+from syncer.store.asked import Asked
+from syncer.store.chain import Divergence, Fate, says_all, sha1, text_after
 from syncer.store.debts import Debts
 from syncer.store.layout import MIGRATIONS
 from syncer.store.reads import Reads
@@ -47,6 +48,7 @@ class Store(Reads):
         self._max_bytes = max_bytes
         super().__init__(sqlite.connect(path, MIGRATIONS))
         self.debts = Debts(self._db)
+        self.asked = Asked(self._db)
         self._pack = zstandard.ZstdCompressor(level=LEVEL)
         with sqlite.speaking(path), sqlite.closing_on_error(self._db):
             self._unclean = not sqlite.checkpoint(self._db)  # whether something erased may still be in the write-ahead log
@@ -195,6 +197,18 @@ class Store(Reads):
         self._db.execute("UPDATE pages SET diverged = ? WHERE id = ?", (reason, row))
         self._note(mutation)
 
+    def doubt(self, mutation: Mutation, reason: str) -> None:
+        """Record, inside ``folding``, that a page is not as the last mutation of it says. Whoever has its title keeps it."""
+        holder = self.page_at(mutation.wiki_id, mutation.page.title)
+        self.diverge(mutation, reason)
+        if holder and holder.page_id != mutation.page.page_id:
+            for title, page_id in ((None, mutation.page.page_id), (mutation.page.title, holder.page_id)):
+                self._db.execute(f"UPDATE pages SET title = ? WHERE id = {_ROW}", (title, mutation.wiki_id, page_id))  # noqa: S608
+
+    def mark(self, wiki_id: str, page_id: int, reason: str) -> None:
+        """Record, inside ``folding``, that a page's text or title is not the announced one: it is unknown until it is healed."""
+        self._db.execute(f"UPDATE pages SET diverged = ? WHERE id = {_ROW}", (reason, wiki_id, page_id))  # noqa: S608
+
     def heal(self, wiki_id: str, page_id: int, text: bytes) -> bool:
         """Put back a text that is missing, if it is the one the facts announce by hash. Inside ``folding``."""
         state = self.page(wiki_id, page_id)
@@ -205,7 +219,13 @@ class Store(Reads):
         return True
 
     def publish(self, mutation: Mutation, partition: int, offset: int) -> None:
-        """Note, inside ``folding``, which record holds something of a revision: text, hash, editor, comment."""
+        """Note, inside ``folding``, which record holds something of a revision: text, hash, editor, comment.
+
+        And which one says all of a page, so that who reads it needs nothing from before.
+        """
+        if says_all(mutation):
+            query = f"UPDATE pages SET whole = ? WHERE id = {_ROW}"  # noqa: S608
+            self._db.execute(query, (offset, mutation.wiki_id, mutation.page.page_id or 0))
         held = {mutation.revision.rev_id} if mutation.revision else set()
         if mutation.base:
             held.add(mutation.base.rev_id)
@@ -216,6 +236,11 @@ class Store(Reads):
         """The (partition, offset) of every record noted to hold a revision, oldest first."""
         query = 'SELECT part, "offset" FROM published WHERE wiki = ? AND rev_id = ? ORDER BY "offset"'
         return tuple(self._db.execute(query, (wiki_id, rev_id)).fetchall())
+
+    def whole_at(self, wiki_id: str, page_id: int) -> int | None:
+        """The offset of the last record that was noted to say all of a page."""
+        row = self._db.execute(f"SELECT whole FROM pages WHERE id = {_ROW}", (wiki_id, page_id)).fetchone()  # noqa: S608
+        return row[0] if row else None
 
     def holders(self, wiki_id: str, rev_ids: Iterable[int]) -> set[int]:
         """The ids of the pages of which records hold one of the revisions."""

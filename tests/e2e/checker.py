@@ -304,7 +304,9 @@ def _chain(value: Record, before: Page | None) -> Iterable[str]:
         yield from _prior(value, before)
         if not jumps:
             yield from _builds_on(value, before)
-    elif not before.live and not jumps and value["page"]["page_id"] is not None:
+    elif (
+        not before.live and not jumps and value["page"]["page_id"] is not None and (kind, value["cause"]) != ("delete", "repair")
+    ):
         yield f"goes on after its deletion with a {kind}"
 
 

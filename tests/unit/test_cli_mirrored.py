@@ -78,7 +78,7 @@ def test_a_hub_that_is_done_and_a_mirror_at_the_end_are_0(mirrored: Mirrored) ->
     assert mirrored.hub.out == b""
     assert mirrored.follower.code == 0, mirrored.follower.err
     (done,) = mirrored.follower.lines
-    assert set(done) == {"applied", "left_alone", "diverged", "healed", "pages_diverged"}
+    assert set(done) == {"applied", "left_alone", "diverged", "healed", "pages_diverged", "asked_for"}
     assert sum(done["applied"].values()) > 20
     assert (done["diverged"], done["pages_diverged"]) == ({}, 0)
 
