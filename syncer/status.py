@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from syncer.journal import POSITION_KEY, Topic, latest
+from syncer.manifest import Tally, tally_key
 from syncer.model import Position
 from syncer.progress import PROGRESS_KEY, Counts, Progress
 from syncer.reconciled import Gap, Reconciled, reconciled_key
@@ -40,8 +41,10 @@ async def read_status(journal: Journal) -> dict[str, Any]:
     before = await _resume(journal)
     counts, open_entries, reconciled = Counts(), Counter[str](), list[Reconciled]()
     queues: list[tuple[int, _Queue]] = []  # by partition, with how many of ingest's changes are finished
+    hours = list[str]()  # of which the partitions' last manifests are
     for partition in range(journal.partitions):
-        progress, known = await _progress(journal, partition)
+        progress, known, hour = await _progress(journal, partition)
+        hours += [hour] if hour else []
         reconciled += known
         counts += progress.counts
         open_entries += progress.open_set_asides
@@ -78,6 +81,7 @@ async def read_status(journal: Journal) -> dict[str, Any]:
             "newest_event": None if newest is None else _iso(newest),
         },
         "reconcile": _reconciled(reconciled, resume.gaps),
+        "manifests": {"last_hour": max(hours, default=None)},
     }
 
 
@@ -100,13 +104,15 @@ async def _resume(journal: Journal) -> Resume:
     return decode_resume(stored.value) if stored else Resume(Position(), {}, {}, {})
 
 
-async def _progress(journal: Journal, partition: int) -> tuple[Progress, list[Reconciled]]:
+async def _progress(journal: Journal, partition: int) -> tuple[Progress, list[Reconciled], str | None]:
     newest = await latest(journal, Topic.PROGRESS, partition)
     known = [Reconciled.decode(stored.value) for key, stored in newest.items() if key.startswith(reconciled_key(""))]
+    tallies = (Tally.decode(stored.value) for key, stored in newest.items() if key.startswith(tally_key("")))
+    hour = max((tally.previous.hour for tally in tallies if tally.previous), default=None)
     if stored := newest.get(PROGRESS_KEY):
-        return Progress.decode(stored.value), known
+        return Progress.decode(stored.value), known, hour
     start, _ = await journal.bounds(Topic.CHANGES, partition)
-    return Progress(read_to=start), known
+    return Progress(read_to=start), known, hour
 
 
 async def _queue(journal: Journal, partition: int, progress: Progress) -> _Queue:

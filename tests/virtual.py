@@ -29,6 +29,7 @@ CLOCKED = (
     "syncer.enrich.watch",
     "syncer.fetch.client",
     "syncer.journal.sqlite",
+    "syncer.mirror.manifests",
     "syncer.mirror.requests",
     "syncer.reconcile",
 )  # modules that look at the wall clock, or a steady one

@@ -71,6 +71,8 @@ def _done(told: dict[str, Any]) -> Iterator[tuple[str, int | str]]:
         yield from _by_reason(f"  {outcome}", count) if isinstance(count, dict) else [(f"  {outcome}", count)]
     yield "open set-asides", sum(told["open_set_asides"].values())
     yield from _by_reason("mutations", told["mutations"])
+    if hour := told["manifests"]["last_hour"]:
+        yield "last manifests, of the hour from", hour
 
 
 def _known(feed: dict[str, Any], reconcile: dict[str, Any]) -> Iterator[tuple[str, int | str]]:
