@@ -3,6 +3,9 @@
 Who reads an erased record has the facts of the page but no text, up to its next whole one. So a mutation that hides a text comes
 as a whole one itself, and one follows for every other page of which a record is erased: a revision may have been merged away.
 A page that is still published with what is hidden, or at a title that another takes, is yet to be read again: that brings it.
+
+Revisions that were merged away go with the page they went to, and nobody says which they were. So their old page comes whole, and
+everything from before is erased.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 
     from syncer.enrich.view import WikiView
     from syncer.model import Change, Mutation
-    from syncer.outcome import Redact, Step
+    from syncer.outcome import Answers, Redact, Step
 
 
 class Told(NamedTuple):
@@ -29,19 +32,34 @@ class Told(NamedTuple):
     change: Change
 
 
-def erasures(mutation: Mutation) -> tuple[Erasure, ...]:
-    """What the records before a mutation lose by it: what it hides of a revision, or all of a page that is gone."""
-    if mutation.kind is Kind.DELETE:
+def bereft(change: Change, answers: Answers, view: WikiView) -> frozenset[int]:
+    """The page, if it is published, of which the change says that revisions were merged into another's history."""
+    if change.cause is not Cause.MERGE or not change.titles:
+        return frozenset()
+    state = view.page_at(answers.canonical.get(change.titles[0], change.titles[0]))
+    return frozenset({state.page_id} if state else ())
+
+
+def erasures(mutation: Mutation, left: Collection[int]) -> tuple[Erasure, ...]:
+    """What the records before a mutation lose by it: what it hides of a revision, or all of a page that is gone, or that is
+    ``left`` by some of its revisions.
+    """
+    if mutation.kind is Kind.DELETE or (mutation.gap and mutation.page.page_id in left):
         return (Erasure(None, NOTHING, None),)
     hidden = (entry for entry in mutation.redacted if not entry.visibility.full)
     return tuple(Erasure(entry.rev_id, entry.visibility, tuple(at for _, at in entry.recall)) for entry in hidden)
 
 
-def lasting(steps: Sequence[Step], change: Change, view: WikiView, whole: Collection[int]) -> list[Told]:
-    """The steps for a journal that is rewritten. ``whole``: pages of which a whole text is to be appended before them anyway."""
+def lasting(
+    steps: Sequence[Step], change: Change, view: WikiView, whole: Collection[int], left: Collection[int] = ()
+) -> list[Told]:
+    """The steps for a journal that is rewritten. ``whole``: pages of which a whole text is to be appended before them anyway;
+    ``left``: those that revisions have left.
+    """
     found = list[Told]()
     hidden = [rev_id for step in steps if not isinstance(step, Remove) for rev_id in _newly_hidden(step, view)]
     broken = {page_id for page_id in view.holders(hidden) if (state := view.page(page_id)) and state.live} - set(whole)
+    broken |= set(left)
     others = {page_id for page_id in broken if not _shows(page_id, hidden, view)} - {step.page.page_id for step in steps}
     for step in steps:
         own = step.page.page_id or 0

@@ -15,7 +15,7 @@ from uuid import uuid4
 from syncer import telemetry
 from syncer.compose import Frame, Published, compose
 from syncer.decide import Context, decide, first_question
-from syncer.enrich.erasing import Told, erasures, lasting, texts
+from syncer.enrich.erasing import Told, bereft, erasures, lasting, texts
 from syncer.enrich.queues import Item
 from syncer.enrich.tallies import Tallies
 from syncer.enrich.view import Recent, WikiView
@@ -23,7 +23,7 @@ from syncer.enrich.watermarks import Watermarks
 from syncer.errors import Unusable
 from syncer.faultpoints import at
 from syncer.journal import Record, Topic, change_record, receipt_record
-from syncer.outcome import Aside, Ask, Later, Publish, Question, Remove
+from syncer.outcome import Aside, Ask, Later, Publish, Question, Remove, Skip, SkipReason
 from syncer.progress import PROGRESS_KEY
 from syncer.receipts import HUB
 from syncer.records import (
@@ -40,7 +40,7 @@ from syncer.store import Divergence
 from syncer.wire import encode_mutation, headers_of, key_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from syncer.journal import Stored
     from syncer.model import Change, Mutation, Site
@@ -64,11 +64,11 @@ class _Batch:
     others: list[Record] = field(default_factory=list)
     whole: set[int] = field(default_factory=set)  # pages of which the whole text is among them
 
-    def redacts_its_own(self, publish: Publish) -> bool:
+    def redacts_its_own(self, publish: Publish, left: Collection[int]) -> bool:
         """Whether the steps recall or erase records of this very batch, whose offsets are not known before it is committed."""
         own = {told.rev_id for mutation in self.mutations for told in (mutation.revision, mutation.base) if told}
         pages = {mutation.page.page_id for mutation in self.mutations}
-        if any(isinstance(step, Remove) and step.page.page_id in pages for step in publish.steps):
+        if not pages.isdisjoint(left) or any(isinstance(step, Remove) and step.page.page_id in pages for step in publish.steps):
             return True
         redacted = (entry.rev_id for step in publish.steps if not isinstance(step, Remove) for entry in step.redacted)
         return not own.isdisjoint(redacted)
@@ -183,10 +183,13 @@ class Settler:
             self._rehydrate(batch.view, answers)
             for item in items:
                 outcome = decide(item.change, answers, batch.view, self.context())
+                left = bereft(item.change, answers, batch.view) if self.rewrites else frozenset[int]()
+                if left and isinstance(outcome, Skip):
+                    outcome = Publish(())
                 if isinstance(outcome, Publish):
-                    if batch.redacts_its_own(outcome):
+                    if batch.redacts_its_own(outcome, left):
                         break
-                    outcome = self._publish(item, outcome, answers, batch)
+                    outcome = self._publish(item, outcome, answers, batch, left)
                 if isinstance(outcome, Aside):
                     batch.others.append(self._aside_record(item, outcome))
                 self._count(item, outcome)
@@ -234,18 +237,20 @@ class Settler:
                 if missing and base.text is not None:
                     self.store.heal(view.wiki_id, page_id, base.text)
 
-    def _publish(self, item: Item, publish: Publish, answers: Answers, batch: _Batch) -> Publish | Aside | Ask:
+    def _publish(
+        self, item: Item, publish: Publish, answers: Answers, batch: _Batch, left: frozenset[int] = frozenset()
+    ) -> Publish | Skip | Aside | Ask:
         """Fold what is to be published; ask first for texts that it takes and that are not at hand."""
         told = [Told(step, item.change) for step in publish.steps]
         if self.rewrites:
-            needed = lasting(publish.steps, item.change, batch.view, batch.whole)
+            needed = lasting(publish.steps, item.change, batch.view, batch.whole, left)
             missing = texts(needed, batch.view)
             if question := missing - answers.asked:
                 return Ask(question)
             told = told if missing else needed  # the wiki has not even answered: what is hidden does not wait for that
-        return self._fold(told, batch) or publish
+        return self._fold(told, batch, left) or (publish if told else Skip(SkipReason.UNCHANGED))
 
-    def _fold(self, told: Sequence[Told], batch: _Batch) -> Aside | None:
+    def _fold(self, told: Sequence[Told], batch: _Batch, left: frozenset[int] = frozenset()) -> Aside | None:
         """Compose and fold the steps of one change; all of them or none."""
         view = batch.view
         mutations: list[Mutation] = []
@@ -260,7 +265,7 @@ class Settler:
                     self.store.fold(mutation)
                     view.changed()
                     mutations.append(mutation)
-                    erases = erasures(mutation) if self.rewrites else ()
+                    erases = erasures(mutation, left) if self.rewrites else ()
                     records.append(Record(Topic.MUTATIONS, batch.partition, key_of(mutation), value, headers, erases))
         except (Unusable, Divergence) as error:
             view.changed()  # back to what it was

@@ -280,6 +280,49 @@ async def test_a_revision_that_was_merged_away_is_erased_where_it_was_published(
     assert [(one.page.page_id, one.cause) for one in line.mutations[-2:]] == [(2, Cause.VISIBILITY), (1, Cause.REPAIR)]
 
 
+@pytest.mark.parametrize("whole", [False, True], ids=["partial", "whole"])
+async def test_revisions_that_were_merged_away_are_gone_once_the_page_is_deleted_that_they_went_to(
+    line: Line, watch: Watch, *, whole: bool
+) -> None:
+    """Nobody says which they were, and a partial merge changes neither page."""
+    world = await life(line, 2_000)
+    gone = (10, 11, 12) if whole else (10, 11)
+    for rev_id in gone:
+        watch.of_record(rev_id)
+        watch.needles += slices(content(rev_id, 2_000).encode())
+        world.revisions[rev_id] = (2, world.revisions[rev_id][1])
+    if whole:
+        world.page(1, "A", 13, text="#REDIRECT [[B]]", redirect=True)
+    before = len(line.mutations)
+    await line.work(world, change(Cause.MERGE, "A", "B"))
+    assert line.kinds()[before:] == ["snapshot+gap"]
+    assert [one.page.page_id for one in line.mutations[before:]] == [1]
+    await line.work(world.delete(2), change(Cause.DELETE, "B", namespace=0))
+    assert watch.found() == []
+    left = json.dumps(await line.read())
+    assert [rev_id for rev_id in (*gone, 20) if digest(rev_id, 2_000) in left] == []
+    assert await line.arrived() == {1: "#REDIRECT [[B]]" if whole else content(12, 2_000)}
+
+
+async def test_a_page_that_was_just_published_loses_its_history_with_a_merge(line: Line, watch: Watch) -> None:
+    """In the same batch: what is erased has to stand before what erases it."""
+    world = await life(line, 60)
+    world.page(1, "A", 13, text=noise(13, 60)).page(1, "A", 14, text=noise(14, 60))
+    world.revisions[12] = (2, world.revisions[12][1])
+    await line.work(world, change(Cause.EDIT, "A", rev=14), change(Cause.MERGE, "A", "B"))
+    watch.needles += slices(content(12, 60).encode())
+    assert watch.found() == []
+    assert digest(12, 60) not in json.dumps(await line.read())
+    assert (await line.arrived())[1] == noise(14, 60)
+
+
+async def test_a_merge_of_a_page_that_nobody_knows_is_nothing(line: Line) -> None:
+    world = await life(line, 60)
+    before = len(line.mutations)
+    await line.work(world.page(3, "User:C", 30), change(Cause.MERGE, "User:D", "B"))
+    assert line.kinds()[before:] == []
+
+
 async def test_many_revisions_hidden_together_bring_the_text_once(line: Line) -> None:
     world = await life(line, 2_000)
     before = len(line.mutations)
