@@ -171,7 +171,7 @@ class Mirror:
                 " without its text; what it takes no longer stays as it was, and is kept current no more",
                 before=before,
                 now=scope,
-                hint='mirror.heal = "api" fetches such texts; for all that the journal still has, move mirror.path away'
+                hint='mirror.heal = "hub" or "api" has such texts; for all that the journal still has, move mirror.path away'
                 " and start the mirror anew",
             )
         self._store.remember("scope", scope)
@@ -227,12 +227,12 @@ class Mirror:
         unknown = self.tally.diverged[UNKNOWN]
         if unknown > 2 * self._unknown_told:
             self._unknown_told = unknown
-            hint = 'mirror.heal = "api" asks the wikis for their texts'
+            hint = 'mirror.heal = "hub" asks the hub for their texts, "api" the wikis'
             log.warning(
                 "pages were published before this mirror begins, and the journal no longer has their texts: they are known"
                 " once they are published whole again",
                 pages=unknown,
-                hint=None if self._settings.heal == "api" else hint,
+                hint=hint if self._settings.heal == "off" else None,
             )
 
     async def _work(self, work: Callable[[], T]) -> T:

@@ -145,7 +145,7 @@ async def test_another_scope_is_said_once_with_what_it_means(journal: SqliteJour
     assert store.diverged() == [("testwiki", 1, "unknown page")]
     (said,) = [entry for entry in logs if "scope" in entry["event"]]
     assert (said["before"], said["now"]) == ("wikis *; namespaces 0", "wikis *; namespaces 0, 2")
-    assert 'mirror.heal = "api"' in said["hint"]
+    assert 'mirror.heal = "hub"' in said["hint"]
 
 
 # -- divergence -------------------------------------------------------------------------------------------------------
@@ -175,11 +175,12 @@ async def test_pages_older_than_a_journal_that_was_cut_are_told_of_once(
     await publish(journal, *(pages.patch(number, f"P{number}", b"two") for number in range(1, 8)))
     await publish(journal, pages.patch(7, "P7", b"three"))
     with capture_logs() as logs:
-        follower = await follow(journal, store)
+        follower = Mirror(journal, store, MirrorSettings(heal="off"))
+        await follower.run(asyncio.Event(), 0.02)
     assert follower.tally.diverged == {"unknown page": 7, "no base text": 1}
     (said,) = [entry for entry in logs if entry["log_level"] == "warning"]
     assert said["pages"] == 7
-    assert 'mirror.heal = "api"' in said["hint"]
+    assert 'mirror.heal = "hub"' in said["hint"]
 
 
 async def test_a_text_that_went_wrong_in_the_store_is_noticed(journal: SqliteJournal, store: Store, pages: Pages) -> None:
