@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MAX_ID = 2**63 - 1  # of a page or a revision: what a database holds, and more than any wiki will ever have
 
+SCOPE = "scope"  # the stream of changes about pages that the settings do not want any more: each names one, by id
 HEAL = "heal"  # the stream of changes that mirrors have asked for: to publish a page again, as it is published
 
 

@@ -100,6 +100,7 @@ class SkipReason(StrEnum):
     NAMESPACE = "namespace"  # of a page that is not wanted, and was not known
     UNCHANGED = "unchanged"  # the wiki says what is published already
     PAGE_GONE = "page_gone"  # a page that does not exist and never was known
+    NOT_INCLUDED = "not_included"  # of a wiki that is not wanted any more
     INVALID_TITLE = "invalid_title"  # names no page: special, another wiki's, not allowed
 
 

@@ -10,6 +10,12 @@ import orjson
 
 REACHES_BACK = 30 * 86_400  # seconds; what a wiki's recent changes go back (PROTOCOL 26)
 
+SCOPE_KEY = "scope"  # of the record of what was wanted when
+SCOPE_JOB = "scope"  # by what is gone through that was not wanted before
+
+Namespaces = tuple[int | str, ...]  # in their order; none where a wiki is not wanted
+ALL: Namespaces = ("*",)
+
 Gap = tuple[str | None, str]  # a span of feed time known to be missing, ISO 8601; without a start, everything before
 
 
@@ -21,7 +27,8 @@ def reconciled_key(wiki_id: str) -> str:
 class Job(NamedTuple):
     """A span of time that is gone through: first the ``recentchanges`` of a wiki, then its ``logevents``.
 
-    ``by`` is ``gap`` or ``window``, ``more`` where in the list it goes on; ``gap`` is what is filled by it.
+    ``by`` is ``gap``, ``window`` or ``scope``, ``more`` where in the list it goes on; ``gap`` is what is filled by it. By
+    ``scope`` it is about ``namespaces``, if not about all, and about ``pages`` last: published once, and not now.
     """
 
     by: str
@@ -30,11 +37,15 @@ class Job(NamedTuple):
     listed: str = "recentchanges"
     more: str | None = None
     gap: Gap | None = None
+    namespaces: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
 class Reconciled:
     """One wiki's. Up to ``window_to`` (ISO) windows were gone through, ``filled`` are the gaps that are closed.
+
+    ``scope`` is what is wanted of it, ``since`` when (ISO); None if no account was kept. ``complete`` of it are the namespaces of
+    which everything is published. ``leaving``: up to which page id it was looked for what is not wanted any more; None: all.
 
     ``found`` counts the changes appended, ``asked`` the requests, by what they were for: gap, window, sweep, sample.
     """
@@ -46,6 +57,15 @@ class Reconciled:
     job: Job | None = None
     found: Counter[str] = field(default_factory=Counter)
     asked: Counter[str] = field(default_factory=Counter)
+    scope: Namespaces | None = None
+    complete: Namespaces = ()
+    leaving: int | None = None
+    since: str = ""
+
+    @property
+    def rescoping(self) -> bool:
+        """Whether it is not yet as it is wanted."""
+        return self.leaving is not None or self.complete != (self.scope or ())
 
     def encode(self) -> bytes:
         """As JSON."""
@@ -58,6 +78,10 @@ class Reconciled:
                 "job": self.job and self.job._asdict(),
                 "found": self.found,
                 "asked": self.asked,
+                "scope": self.scope,
+                "complete": self.complete,
+                "leaving": self.leaving,
+                "since": self.since,
             }
         )
 
@@ -67,7 +91,11 @@ class Reconciled:
         part = orjson.loads(value)
         job = part["job"]
         if job:
-            job = Job(**{**job, "gap": job["gap"] and tuple(job["gap"])})
+            job = Job(**{**job, "gap": job["gap"] and tuple(job["gap"]), "namespaces": tuple(job.get("namespaces", ()))})
         filled = tuple((start, end) for start, end in part["filled"])
         found, asked = Counter(part["found"]), Counter(part["asked"])
-        return cls(part["wiki_id"], part["domain"], part["window_to"], filled, job, found, asked)
+        each = cls(part["wiki_id"], part["domain"], part["window_to"], filled, job, found, asked)
+        if part.get("scope") is not None:
+            each.scope, each.complete = tuple(part["scope"]), tuple(part["complete"])
+            each.leaving, each.since = part["leaving"], part["since"]
+        return each

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from syncer.model import HEAL, MAX_ID, Cause, Change, Position, Source, Visibility
+from syncer.model import HEAL, MAX_ID, SCOPE, Cause, Change, Position, Source, Visibility
 
 
 def encode_change(change: Change) -> bytes:
@@ -63,7 +63,7 @@ def decode_change(value: bytes) -> Change:
 
 
 # Streams of changes that ingest did not append.
-BY_HAND = frozenset({"repair", "replay", "reconcile", HEAL})
+BY_HAND = frozenset({"repair", "replay", "reconcile", SCOPE, HEAL})
 
 
 def is_from_feed(value: bytes) -> bool:

@@ -89,6 +89,7 @@ def _reconciled(known: Sequence[Reconciled], gaps: Iterable[Gap]) -> dict[str, A
     """What was found that upstream had not told of, what that cost, and of how many wikis each known gap is filled."""
     return {
         "wikis": len(known),
+        "rescoping": sum(each.rescoping for each in known),
         "found": dict(sum((each.found for each in known), Counter[str]())),
         "asked": dict(sum((each.asked for each in known), Counter[str]())),
         "filled": {f"{gap[0]} to {gap[1]}": sum(gap in each.filled for each in known) for gap in gaps if gap[0]},
@@ -106,9 +107,9 @@ async def _resume(journal: Journal) -> Resume:
 
 async def _progress(journal: Journal, partition: int) -> tuple[Progress, list[Reconciled], str | None]:
     newest = await latest(journal, Topic.PROGRESS, partition)
-    known = [Reconciled.decode(stored.value) for key, stored in newest.items() if key.startswith(reconciled_key(""))]
     tallies = (Tally.decode(stored.value) for key, stored in newest.items() if key.startswith(tally_key("")))
     hour = max((tally.previous.hour for tally in tallies if tally.previous), default=None)
+    known = [Reconciled.decode(stored.value) for key, stored in newest.items() if key.startswith(reconciled_key(""))]
     if stored := newest.get(PROGRESS_KEY):
         return Progress.decode(stored.value), known, hour
     start, _ = await journal.bounds(Topic.CHANGES, partition)

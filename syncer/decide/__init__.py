@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from syncer.decide.case import REVISION_CAUSES, Case, Context, View
 from syncer.decide.doubt import doubt
-from syncer.decide.steps import restated, steps
+from syncer.decide.steps import removed, restated, steps
 from syncer.model import VISIBLE, Cause
 from syncer.outcome import Ask, Later, Merged, Outcome, Publish, Question, Skip, SkipReason
 
@@ -23,13 +23,15 @@ if TYPE_CHECKING:
     from syncer.model import Change, PageState, RevisionFacts
     from syncer.outcome import Answers
 
-__all__ = ["Context", "View", "decide", "first_question", "restated"]
+__all__ = ["Context", "View", "decide", "first_question", "left", "restated"]
 
 REVISIONS_TOLD = REVISION_CAUSES | {Cause.VISIBILITY}  # causes of events that name revisions which there must be
 
 
 def first_question(change: Change, view: View, context: Context) -> Ask | Merged | Skip:
     """What to ask about a change, unless it needs no asking at all."""
+    if not context.included(change):
+        return Skip(SkipReason.NOT_INCLUDED)
     states = [view.page(page_id) for page_id in change.page_ids] + [view.page_at(title) for title in change.titles]
     known = next((state for state in states if state and state.live), None)
     if known is None and _out_of_scope(change, context):
@@ -42,6 +44,16 @@ def first_question(change: Change, view: View, context: Context) -> Ask | Merged
         return Ask(Question(rev_ids=frozenset(change.rev_ids)))
     titles, page_ids = _named(change)
     return Ask(Question(titles=frozenset(titles))) if titles else Ask(Question(page_ids=frozenset(page_ids)))
+
+
+def left(change: Change, view: View, context: Context) -> Publish | Skip:
+    """What to do about pages that the settings may not want any more: they are as published, and nobody has to be asked.
+
+    One that has moved back unheard is lost by it until that is heard of, or found: the wiki's log is compared every hour.
+    """
+    states = (view.page(page_id) for page_id in change.page_ids)
+    gone = tuple(removed(state) for state in states if state and state.live and not context.keeps(change, state.namespace))
+    return Publish(gone) if gone else Skip(SkipReason.UNCHANGED)
 
 
 def _out_of_scope(change: Change, context: Context) -> bool:

@@ -43,10 +43,20 @@ class View(Protocol):
         """When there was last found to be no such page, or none at the title, in the same way; 0 if never."""
 
 
+class Wikis(Protocol):
+    """Which wikis are wanted, and which may be asked; see :class:`syncer.feed.Scope`."""
+
+    def wanted(self, domain: str, wiki_id: str, /) -> bool:
+        """Whether the settings name the wiki."""
+
+    def allowed(self, domain: str, /) -> bool:
+        """Whether it may be asked."""
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a decision depends on beside the change. ``namespaces`` None is all; ``now`` in seconds since the epoch, by the wikis'
-    clock.
+    """What a decision depends on beside the change. ``namespaces`` and ``wikis`` None are all; ``now`` in seconds since the
+    epoch, by the wikis' clock.
 
     An answer may be from up to ``young`` seconds before it was asked for (PROTOCOL 22).
     """
@@ -55,6 +65,16 @@ class Context:
     parents: bool
     young: float
     now: float
+    wikis: Wikis | None = None
+
+    def included(self, change: Change) -> bool:
+        """Whether a change is of a wiki that is wanted."""
+        return self.wikis is None or self.wikis.wanted(change.domain, change.wiki_id)
+
+    def keeps(self, change: Change, namespace: int) -> bool:
+        """Whether pages of that namespace are kept, of the wiki of a change."""
+        allowed = self.wikis is None or self.wikis.allowed(change.domain)
+        return allowed and self.included(change) and self.in_scope(namespace)
 
     def in_scope(self, namespace: int) -> bool:
         """Whether pages of that namespace are wanted."""

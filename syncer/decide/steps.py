@@ -37,11 +37,16 @@ def restated(state: PageState | None, *, has_text: bool) -> Step | None:
     """What tells a reader all of a page as it is published; None where the wiki has to be asked."""
     if state is None or (state.live and state.title is None):
         return None
-    page = PageFacts(state.page_id, state.title or "", state.namespace, state.is_redirect)
     if not state.live:
-        return Remove(page)
+        return removed(state)
+    page = PageFacts(state.page_id, state.title or "", state.namespace, state.is_redirect)
     hidden = state.revision is not None and not state.revision.visibility.text
     return Bring(page, None, None, gap=True) if has_text or hidden else None
+
+
+def removed(state: PageState) -> Remove:
+    """What takes a page away, as it is published."""
+    return Remove(PageFacts(state.page_id, state.title or "", state.namespace, state.is_redirect))
 
 
 def _gone(case: Case, page_id: int, state: PageState | None) -> list[Step]:

@@ -33,6 +33,8 @@ def listed(view: View, params: Mapping[str, str]) -> tuple[Json, Json]:
         if name in values(params, "list"):
             kinds = values(params, f"{prefix}type")
             wanted = [row for row in rows if not kinds or row.kind.split("/")[0] in kinds]
+            if namespaces := values(params, f"{prefix}namespace"):
+                wanted = [row for row in wanted if str(row.title.namespace) in namespaces]
             found, more = _page(wanted, params, prefix, f"query+{name}")
             query[name] = [write(view, row, frozenset(values(params, f"{prefix}prop"))) for row in found]
             if more:

@@ -27,6 +27,7 @@ from syncer.clock import now_iso
 from syncer.decide import Context
 from syncer.enrich import batch
 from syncer.enrich.catchup import catch_up, load_progress, open_set_asides
+from syncer.enrich.heals import Heals
 from syncer.enrich.house import House
 from syncer.enrich.inwork import InWork
 from syncer.enrich.manifests import Manifests
@@ -37,6 +38,7 @@ from syncer.enrich.sites import Sites
 from syncer.enrich.watch import Watch
 from syncer.enrich.watermarks import said_before
 from syncer.errors import JournalUnavailable, OutcomeUnknown
+from syncer.feed import Scope
 from syncer.fetch.verdict import LONGEST_PAUSE
 from syncer.journal import WHOLE, Record, Topic
 from syncer.progress import PROGRESS_KEY
@@ -188,7 +190,9 @@ class Enrich:
         sites = Sites(self._store, self.api, self._work)
         lost = reconcile.Reconcile(self._settings, self._journal, self._store, self.api, append, self._work)
         await lost.load(partitions)
-        house = House(self._journal, settler, budget, outages, sites, lost, self._work)
+        heals = Heals(self._settings.heal, self._journal, self._store, append, self._work)
+        await heals.load(partitions)
+        house = House(self._journal, settler, budget, outages, sites, lost, heals, self._work)
         settler.watermarks.begin(await said_before(self._journal, partitions), lost.wanted)
         manifests = Manifests(self._journal, settler, self.signer, self._work) if self.signer else None
         if manifests:
@@ -208,5 +212,5 @@ class Enrich:
 def _context(settings: Settings, now: Callable[[], float]) -> Callable[[], Context]:
     scope = settings.wiki.namespaces
     namespaces = None if "*" in scope else frozenset(number for number in scope if isinstance(number, int))
-    parents, young = settings.enrich.first_sight == "parent", settings.api.young
-    return lambda: Context(namespaces, parents, young, now())
+    parents, young, wikis = settings.enrich.first_sight == "parent", settings.api.young, Scope(settings.wiki)
+    return lambda: Context(namespaces, parents, young, now(), wikis)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from syncer.budget import Budget
+    from syncer.enrich.heals import Heals
     from syncer.enrich.outages import Outages
     from syncer.enrich.settle import Settler
     from syncer.enrich.sites import Sites
@@ -43,6 +44,7 @@ class House:
     outages: Outages
     sites: Sites
     reconcile: Reconcile
+    heals: Heals
     work: Callable[[Callable[[], Any]], Awaitable[Any]]
     _heard_to: int = 0  # offset after what is known of ingest's set-asides
 
@@ -56,6 +58,8 @@ class House:
             for wiki_id in self.outages.due(now()):
                 await self._probe(wiki_id)
             await self._learn()
+            await self.heals.step()
+            await self.reconcile.leave()
             if now() >= retain_at:
                 retain_at = now() + RETAIN_EVERY
                 await self._retain()

@@ -98,7 +98,7 @@ class Manifests:
                 if hour > part.mark.hour:
                     to = await self.work(partial(self._cut, partition))
                     if await self._read(partition, part, to, stop):
-                        await self.work(partial(self._tell, partition, part, hour))
+                        await self.work(partial(self._tell, partition, part, Mark(hour, to)))
                 else:
                     await self._read(partition, part, (await self.journal.bounds(Topic.MUTATIONS, partition))[1], stop)
             await unless(stop, LOOK_EVERY)
@@ -132,18 +132,17 @@ class Manifests:
             part.read_to = min(to, records[-1].offset + 1) if records else to
         return part.read_to >= to
 
-    def _tell(self, partition: int, part: _Part, hour: str) -> None:
+    def _tell(self, partition: int, part: _Part, mark: Mark) -> None:
         """Append the manifests of all wikis of which there is something to say, and that they are made."""
-        tallies, to = self.settler.tallies, part.read_to
+        tallies = self.settler.tallies
         records: list[Record] = []
         for wiki_id in sorted({*part.spans, *tallies.counted(partition, self.journal.partitions)}):
             tally = tallies.changing(partition, wiki_id)
-            manifest = self._manifest(partition, part, wiki_id, tally, hour)
+            manifest = self._manifest(partition, part, wiki_id, tally, mark)
             value = encode(manifest)
             tally.told(manifest, value)
             headers = {"wiki": wiki_id, PUBLIC_KEY: self.signer.public, SIGNATURE: self.signer.sign(value)}
             records.append(Record(Topic.MANIFESTS, partition, manifest.key, value, headers))
-        mark = Mark(hour, to)
         if records:
             at("manifests-made")
             told = Record(Topic.PROGRESS, partition, MARK_KEY, mark.encode())
@@ -151,16 +150,16 @@ class Manifests:
             at("manifests-told")
         part.mark, part.spans = mark, {}
 
-    def _manifest(self, partition: int, part: _Part, wiki_id: str, tally: Tally, hour: str) -> Manifest:
+    def _manifest(self, partition: int, part: _Part, wiki_id: str, tally: Tally, mark: Mark) -> Manifest:
         span = part.spans.get(wiki_id, Span())
         return Manifest(
             journal=self.journal.identity,
             wiki_id=wiki_id,
-            hour=hour,
+            hour=mark.hour,
             made_at=now_iso(),
             partition=partition,
             start=max(part.mark.to if tally.to is None else tally.to, part.lost_to),
-            to=part.read_to,
+            to=mark.to,
             records=span.records,
             first=span.first,
             last=span.last,

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from syncer.model import Change
     from syncer.outcome import Question
 
-RESTATED_AT_ONCE = 20  # pages in a transaction: 40 MiB at most
 MOST_VALUES = 50  # ids or titles a request, without special rights (PROTOCOL 21)
 
 
@@ -107,13 +106,13 @@ class WikiQueue:
         return items
 
 
-def batched(items: Iterable[Item]) -> Iterator[list[Item]]:
-    """Items by wiki, in the order of each, some at a time."""
+def batched(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
+    """Items by wiki, in the order of each, so many at a time."""
     by_wiki: dict[str, list[Item]] = {}
     for item in items:
         by_wiki.setdefault(item.change.wiki_id, []).append(item)
     for own in by_wiki.values():
-        yield from (own[at : at + RESTATED_AT_ONCE] for at in range(0, len(own), RESTATED_AT_ONCE))
+        yield from (own[at : at + most] for at in range(0, len(own), most))
 
 
 def chunks(question: Question) -> Iterator[tuple[str, tuple[int | str, ...]]]:

@@ -69,7 +69,9 @@ class Session:
                 if records:
                     found = True
                     self.house.reconcile.heard(records)
-                    await self._enqueue(await self.house.work(partial(settler.take_in, partition, records, loop.time())))
+                    items = await self.house.work(partial(settler.take_in, partition, records, loop.time()))
+                    self.house.heals.heard(items)
+                    await self._enqueue(items)
             self.caught_up = not found
             self.woken.set()
             if not found:

@@ -14,16 +14,18 @@ from uuid import uuid4
 
 from syncer import telemetry
 from syncer.compose import Frame, Published, compose
-from syncer.decide import Context, decide, first_question
+from syncer.decide import Context, decide, first_question, left, restated
 from syncer.enrich.erasing import Told, bereft, erasures, lasting, texts
-from syncer.enrich.queues import Item
+from syncer.enrich.making import NOBODY, Making
+from syncer.enrich.queues import Item, batched
 from syncer.enrich.tallies import Tallies
 from syncer.enrich.view import Recent, WikiView
 from syncer.enrich.watermarks import Watermarks
 from syncer.errors import Unusable
 from syncer.faultpoints import at
 from syncer.journal import Record, Topic, change_record, receipt_record
-from syncer.outcome import Aside, Ask, Later, Publish, Question, Remove, Skip, SkipReason
+from syncer.model import HEAL, SCOPE
+from syncer.outcome import Answers, Aside, Ask, Later, Publish, Question, Remove, Skip, SkipReason
 from syncer.progress import PROGRESS_KEY
 from syncer.receipts import HUB
 from syncer.records import (
@@ -40,38 +42,17 @@ from syncer.store import Divergence
 from syncer.wire import encode_mutation, headers_of, key_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from syncer.journal import Stored
     from syncer.model import Change, Mutation, Site
-    from syncer.outcome import Answers, Outcome
+    from syncer.outcome import Outcome
     from syncer.progress import Progress
     from syncer.reconciled import Gap
     from syncer.store import Store
 
+AT_ONCE = {SCOPE: 500, HEAL: 20}  # pages in a transaction, of changes of these streams: a text may have 2 MiB
 RECEIPTS_AT_ONCE = 500  # who takes over has noted, as a standby, what was told of already: nothing waits for all of that
-
-
-@dataclass(slots=True)
-class _Batch:
-    """A batch while it is settled: what was folded, and what is to be appended, mutations first and in their order."""
-
-    partition: int
-    view: WikiView
-    frame: Frame
-    mutations: list[Mutation] = field(default_factory=list)
-    published: list[Record] = field(default_factory=list)
-    others: list[Record] = field(default_factory=list)
-    whole: set[int] = field(default_factory=set)  # pages of which the whole text is among them
-
-    def redacts_its_own(self, publish: Publish, left: Collection[int]) -> bool:
-        """Whether the steps recall or erase records of this very batch, whose offsets are not known before it is committed."""
-        own = {told.rev_id for mutation in self.mutations for told in (mutation.revision, mutation.base) if told}
-        pages = {mutation.page.page_id for mutation in self.mutations}
-        if not pages.isdisjoint(left) or any(isinstance(step, Remove) and step.page.page_id in pages for step in publish.steps):
-            return True
-        redacted = (entry.rev_id for step in publish.steps if not isinstance(step, Remove) for entry in step.redacted)
-        return not own.isdisjoint(redacted)
 
 
 @dataclass(slots=True)
@@ -120,6 +101,7 @@ class Settler:
         """Note what was read; what needs no asking is finished at once, the rest is returned."""
         progress, context = self.progress[partition], self.context()
         items: list[Item] = []
+        sure: dict[str, list[Item]] = {stream: [] for stream in AT_ONCE}
         for record in records:
             if not progress.take_in(record.offset):
                 continue
@@ -133,8 +115,12 @@ class Settler:
             except (KeyError, TypeError, ValueError) as error:
                 self._set_aside_raw(partition, record, error)
                 continue
-            self.watermarks.know(change.wiki_id)
+            if context.included(change):
+                self.watermarks.know(change.wiki_id)
             item = Item(partition, record.offset, change, arrived)
+            if change.source.stream in sure and len(change.page_ids) == 1:
+                sure[change.source.stream].append(item)
+                continue
             outcome = first_question(change, self.view(change.wiki_id), context)
             if isinstance(outcome, Ask):
                 item.values = max(1, len(outcome.question.rev_ids) or len(outcome.question.titles))
@@ -142,7 +128,37 @@ class Settler:
             else:
                 self._count(item, outcome)
                 self.told(change, outcome)
+        for stream, known in sure.items():
+            for at_once in batched(known, AT_ONCE[stream]):
+                items += self._publish_at_once(at_once)
         return items
+
+    def _publish_at_once(self, items: Sequence[Item]) -> list[Item]:
+        """Publish of pages of a wiki what is known without asking. Returns the items for which it has to be asked after all."""
+        wiki_id, partition = items[0].change.wiki_id, items[0].partition
+        batch = Making(partition, self.view(wiki_id), Frame(NOBODY, self.generation, self.clock()))
+        done: dict[Item, Outcome] = {}
+        with self.store.folding():
+            for item in items:
+                outcome: Outcome = self._known(item.change, batch.view)
+                if isinstance(outcome, Publish) and self._publish(item, outcome, Answers(), batch) is not outcome:
+                    continue  # the text is spoilt
+                if not isinstance(outcome, Ask):
+                    self._count(item, outcome)
+                    done[item] = outcome
+            if done:
+                self._commit(batch, news=False)
+        for item, outcome in done.items():
+            self.told(item.change, outcome)
+        return [item for item in items if item not in done]
+
+    def _known(self, change: Change, view: WikiView) -> Publish | Skip | Ask:
+        """What is to be done about a page of which nothing has to be asked: it is not wanted any more, or to be told again."""
+        if change.source.stream == SCOPE:
+            return left(change, view, self.context())
+        (page_id,) = change.page_ids
+        step = restated(view.page(page_id), has_text=view.has_text(page_id))
+        return Publish((step,)) if step else Ask(Question())
 
     def _set_aside_raw(self, partition: int, record: Stored, error: Exception) -> None:
         entry = SetAside(
@@ -176,7 +192,7 @@ class Settler:
         """
         wiki_id, partition = items[0].change.wiki_id, items[0].partition
         bots = frozenset(rev_id for item in items if item.change.bot for rev_id in item.change.rev_ids)
-        batch = _Batch(partition, self.view(wiki_id), Frame(site, self.generation, self.clock(), bots))
+        batch = Making(partition, self.view(wiki_id), Frame(site, self.generation, self.clock(), bots))
         outcomes: list[tuple[Item, Outcome]] = []
         self.recent.since = min(self.recent.since, self.context().now)
         with self.store.folding():
@@ -211,8 +227,8 @@ class Settler:
         for page in missing:
             self.recent.note(change.wiki_id, page, self.context().now)
 
-    def _commit(self, batch: _Batch) -> None:
-        """Append everything at once, and note where the mutations stand."""
+    def _commit(self, batch: Making, *, news: bool = True) -> None:
+        """Append everything at once, and note where the mutations stand, and when that was where they are ``news``."""
         counts = self.progress[batch.partition].counts
         counts.mutations += Counter(mutation.kind.value for mutation in batch.mutations)
         counts.upstream_hash += sum(mutation.upstream_sha1 is not None for mutation in batch.mutations)
@@ -223,7 +239,8 @@ class Settler:
             telemetry.MUTATIONS.labels(mutation.kind.value).inc()
             self.store.publish(mutation, batch.partition, offset)
             self.store.debts.note(mutation, batch.partition, offset)
-            self.recent.note(mutation.wiki_id, mutation.page.page_id or 0, now)
+            if news:
+                self.recent.note(mutation.wiki_id, mutation.page.page_id or 0, now)
         if batch.mutations:
             self.store.advance(batch.partition, offsets[len(batch.mutations) - 1] + 1)
         at("enrich-committed")
@@ -238,7 +255,7 @@ class Settler:
                     self.store.heal(view.wiki_id, page_id, base.text)
 
     def _publish(
-        self, item: Item, publish: Publish, answers: Answers, batch: _Batch, left: frozenset[int] = frozenset()
+        self, item: Item, publish: Publish, answers: Answers, batch: Making, left: frozenset[int] = frozenset()
     ) -> Publish | Skip | Aside | Ask:
         """Fold what is to be published; ask first for texts that it takes and that are not at hand."""
         told = [Told(step, item.change) for step in publish.steps]
@@ -250,7 +267,7 @@ class Settler:
             told = told if missing else needed  # the wiki has not even answered: what is hidden does not wait for that
         return self._fold(told, batch, left) or (publish if told else Skip(SkipReason.UNCHANGED))
 
-    def _fold(self, told: Sequence[Told], batch: _Batch, left: frozenset[int] = frozenset()) -> Aside | None:
+    def _fold(self, told: Sequence[Told], batch: Making, left: frozenset[int] = frozenset()) -> Aside | None:
         """Compose and fold the steps of one change; all of them or none."""
         view = batch.view
         mutations: list[Mutation] = []
@@ -259,7 +276,7 @@ class Settler:
             with self.store.attempt():
                 for step, change in told:
                     page_id = step.page.page_id or 0
-                    text = self.store.text(view.wiki_id, page_id)
+                    text = None if isinstance(step, Remove) else self.store.text(view.wiki_id, page_id)
                     mutation = compose(step, change, Published(view.page(page_id), text, view.recall), batch.frame)
                     value, headers = encode_mutation(mutation), headers_of(mutation)
                     self.store.fold(mutation)

@@ -17,10 +17,11 @@ Json = dict[str, Any]
 
 
 class Span(NamedTuple):
-    """From when to when, both included, in ISO 8601."""
+    """From when to when, both included, in ISO 8601; recent changes of these namespaces alone, if there are any."""
 
     start: str
     end: str
+    namespaces: tuple[int, ...] = ()
 
 
 class Edited(NamedTuple):
@@ -71,6 +72,8 @@ def params(name: str, span: Span, more: str | None) -> dict[str, str]:
         f"{prefix}end": span.end,
         f"{prefix}limit": "max",
     }
+    if span.namespaces and name == "recentchanges":  # of the log only one could be asked for, and moves lead elsewhere
+        asked["rcnamespace"] = "|".join(map(str, span.namespaces))
     return {**asked, **own, **({f"{prefix}continue": more} if more else {})}
 
 

@@ -8,19 +8,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from syncer.feed.recentchange import NO_CONTENT
 from syncer.fetch import Edited, Logged
-from syncer.model import VISIBLE, Cause, Change, Source, Visibility
+from syncer.model import SCOPE, VISIBLE, Cause, Change, Source, Visibility
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from syncer.model import Answer, Page
     from syncer.store import Store
 
 STREAM = "reconcile"  # of what is appended here
 WITHOUT_CONTENT = NO_CONTENT | {"create"}  # what is made anew has a recent change too
+
+
+def about(rows: Sequence[Edited | Logged], namespaces: Collection[int]) -> list[Edited | Logged]:
+    """The rows of a list that name something in these namespaces; all, where there are none."""
+
+    def named(row: Edited | Logged) -> set[int]:
+        return {row.namespace} if isinstance(row, Edited) else {namespace for _, namespace in row.titles}
+
+    return [row for row in rows if not namespaces or not named(row).isdisjoint(namespaces)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +121,11 @@ class Compare:
         if (page.last_rev_id, page.title, page.is_redirect) != (ours.rev_id, state.title, state.is_redirect):
             return True
         return current is not None and current.visibility != ours.visibility
+
+    def left(self, page_id: int) -> Change:
+        """A page that is not wanted any more, which is no matter of what the wiki says."""
+        source = Source(SCOPE, str(uuid4()), self.now, self.now)
+        return Change(wiki_id=self.wiki_id, domain=self.domain, cause=Cause.RECONCILE, source=source, page_ids=(page_id,))
 
     def _change(self, named: str, at: str) -> Change:
         """The same finding has the same id: what cannot be handled is set aside once, not every hour."""

@@ -56,6 +56,21 @@ class Seen:
         found += self._db.execute(query, (wiki_id, low, begin - 1, count - len(found))).fetchall()
         return [page_id for (page_id,) in found]
 
+    def after(self, wiki_id: str, page_id: int, count: int) -> list[tuple[int, int, bool]]:
+        """So many pages after that one: id, namespace, and whether it lives."""
+        query = "SELECT page_id, namespace, live FROM pages WHERE wiki = ? AND page_id > ? ORDER BY page_id LIMIT ?"
+        return [(found, space, bool(live)) for found, space, live in self._db.execute(query, (wiki_id, page_id, count))]
+
+    def alive(self, wiki_id: str) -> int:
+        """How many pages of a wiki live."""
+        found: int = self._db.execute("SELECT count(*) FROM pages WHERE wiki = ? AND live", (wiki_id,)).fetchone()[0]
+        return found
+
+    def gone(self, wiki_id: str, page_id: int, count: int) -> list[int]:
+        """So many pages after that one that lived once, by id."""
+        query = "SELECT page_id FROM pages WHERE wiki = ? AND page_id > ? AND NOT live ORDER BY page_id LIMIT ?"
+        return [found for (found,) in self._db.execute(query, (wiki_id, page_id, count))]
+
     def saw(self, wiki_id: str, page_ids: Iterable[int], now: float) -> None:
         """These were looked at now."""
         query = "UPDATE seen SET at = ? WHERE id = (SELECT id FROM pages WHERE wiki = ? AND page_id = ?)"

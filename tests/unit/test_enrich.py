@@ -246,7 +246,7 @@ def test_a_wiki_that_may_not_be_asked_is_set_aside_and_the_others_go_on(play: Pl
         (entry,) = await set_asides(rig.journal)
         assert (entry["reason"], entry["wiki_id"]) == ("foreign_domain", "xwiki")
 
-    play(story)
+    play(story, wiki=WikiSettings(include=("*",), namespaces=("*",)))
 
 
 def test_a_page_that_no_answer_has_room_for_is_set_aside_alone(play: Play) -> None:

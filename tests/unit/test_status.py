@@ -78,7 +78,7 @@ async def test_a_new_journal_is_balanced_and_has_nothing_to_tell(journal: Journa
         "outcomes": {"published": 0, "merged": 0, "skipped": {}, "set_aside": {}}, "balanced": True, "mutations": {},
         "upstream_hash_wrong": 0, "open_set_asides": {},
         "feed": {"skipped": {}, "set_aside": {}, "gaps": [], "newest_event": None},
-        "reconcile": {"wikis": 0, "found": {}, "asked": {}, "filled": {}},
+        "reconcile": {"wikis": 0, "rescoping": 0, "found": {}, "asked": {}, "filled": {}},
     }  # fmt: skip
 
 
@@ -247,7 +247,7 @@ async def test_what_is_reconciled_is_told(journal: Journal) -> None:
         each = Reconciled(f"wiki{partition}", "a.example", gap[1], filled, found=Counter(gap=3), asked=Counter(gap=2, window=1))
         await journal.append(Record(Topic.PROGRESS, partition, reconciled_key(each.wiki_id), each.encode()))
     assert (await read_status(journal))["reconcile"] == {
-        "wikis": 3, "found": {"gap": 9}, "asked": {"gap": 6, "window": 3}, "filled": {f"{gap[0]} to {gap[1]}": 2}
+        "wikis": 3, "rescoping": 0, "found": {"gap": 9}, "asked": {"gap": 6, "window": 3}, "filled": {f"{gap[0]} to {gap[1]}": 2}
     }  # fmt: skip
 
 

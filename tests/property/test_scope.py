@@ -1,0 +1,107 @@
+"""A filter changed in the settings: in the end the mirror is what the wikis have of what is wanted, and holds nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from syncer.config import WikiSettings
+from syncer.demo.actions import Workload
+from syncer.demo.farm import Farm
+from syncer.demo.sites import SITES
+from syncer.feed import Scope
+from tests.inprocess import ANYTHING, Rig, Trouble
+from tests.property.test_hub import TOLD, by_key, hub_store, live
+from tests.property.test_hub import Scenario as Pace
+from tests.property.test_reconcile import LISTS_ALONE, states
+from tests.virtual import run
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import pytest
+
+    from tests.virtual import Clock
+
+DAY = 86_400.0
+SCOPES: Mapping[str, WikiSettings] = {
+    "articles": WikiSettings(namespaces=(0,)),
+    "articles and talk": WikiSettings(namespaces=(0, 1)),
+    "users and talk": WikiSettings(namespaces=(1, 2)),
+    "everything": WikiSettings(namespaces=("*",)),
+    "everything of one": WikiSettings(namespaces=("*",), exclude=("dewiki",)),
+    "users of the other": WikiSettings(namespaces=(2,), include=("de.*",)),
+    "nothing that may be asked": WikiSettings(namespaces=("*",), domains=("example.org",)),
+}
+EVERYTHING = Trouble(lag=4.5, mishaps=ANYTHING, crash=0.05, max_result=30_000)
+
+
+def wants(rig: Rig, settings: WikiSettings) -> None:
+    """What the settings say at the next start, of both stages."""
+    rig.wiki = settings
+    rig.settings = rig.settings.model_copy(update={"wiki": settings})
+    rig.sift._scope = Scope(settings)
+
+
+def wanted(rig: Rig, pages: Any) -> dict[tuple[Any, ...], dict[str, Any]]:
+    scope, spaces = Scope(rig.settings.wiki), rig.settings.wiki.namespaces
+    domains = {wiki_id: wiki.site.domain for wiki_id, wiki in rig.farm.wikis.items()}
+    return {
+        key: page
+        for key, page in by_key(pages).items()
+        if scope.wanted(domains[page["wiki_id"]], page["wiki_id"])
+        and scope.allowed(domains[page["wiki_id"]])
+        and ("*" in spaces or page["namespace"] in spaces)
+    }
+
+
+async def ends_well(rig: Rig) -> None:
+    """The mirror has every page that something happened to and that is wanted, as it is; no other; and the laws hold.
+
+    Every wiki is heard of once more: of one that is silent nobody knows that there is such a wiki.
+    """
+    rig.trouble = Trouble()
+    for wiki in rig.farm.wikis.values():
+        wiki.edit("Heard of", rig.clock.iso())
+    await rig.drain()
+    await rig.replay()
+    await rig.drain()
+    mine = by_key(await rig.mirrored())
+    touched, true = wanted(rig, rig.farm.export(touched=True)), wanted(rig, rig.farm.export())
+    assert mine == touched | {key: page for key, page in true.items() if key in mine}
+    assert by_key(hub_store(rig)) == mine
+    assert not await rig.violations()
+    assert not any(each.rescoping or each.job for each in (await states(rig)).values())
+
+
+def test_filters_change_from_start_to_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """From any scope to any other, sometimes before what the last one meant is done, whatever goes wrong meanwhile."""
+
+    async def main(clock: Clock, seed: int) -> None:
+        farm = Farm(SITES[:2], seed=seed, clock=clock.time)
+        rig = Rig(farm, clock, tmp_path / str(seed), seed=seed, trouble=EVERYTHING, reconcile=LISTS_ALONE)
+        rig.folder.mkdir()
+        await rig.open()
+        work = Workload(farm, seed=seed, weights=TOLD)
+        for _ in range(6):
+            name = rig.rng.choice(list(SCOPES))
+            wants(rig, SCOPES[name])
+            rig.trouble = EVERYTHING
+            await rig.start()
+            await live(rig, work, Pace(), rig.rng.choice((0, 3, 40)))
+            if rig.rng.random() < 0.5:
+                await ends_well(rig)
+            await rig.stop()
+        wants(rig, SCOPES["everything"] if seed % 2 else SCOPES["articles and talk"])
+        await rig.start()
+        await ends_well(rig)
+        await rig.stop()
+        await rig.journal.close()
+
+    for seed in range(1, 31) if request.config.getoption("torture") else range(1, 5):
+        try:
+            run(monkeypatch, lambda clock, seed=seed: main(clock, seed))  # type: ignore[misc]
+        except AssertionError as error:
+            raise AssertionError(f"seed {seed}: {error}") from error
