@@ -75,8 +75,8 @@ locks: .venv/dev ## pin the dependencies anew (ARGS=--upgrade for newer ones)
 	@mkdir -p .cache
 	@touch $@ .venv/hub
 
-# The wiki of the end-to-end tests, a partner's plainest program, and two more languages to apply patches in.
-WIKI := mediawiki php-cli php-sqlite3 php-intl php-mbstring php-xml php-curl php-apcu sqlite3 lua5.1
+# The wiki of the end-to-end tests, a partner's plainest program, what unpacks .7z, and two more languages to apply patches in.
+WIKI := mediawiki php-cli php-sqlite3 php-intl php-mbstring php-xml php-curl php-apcu sqlite3 lua5.1 libarchive-tools
 .venv/debian: Makefile deploy/packages.sh | .venv/bin/python
 	@deploy/packages.sh $(WIKI)
 	@command -v kcat >/dev/null || deploy/packages.sh kcat

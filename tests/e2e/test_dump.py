@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tests.e2e.lab import Lab
     from tests.e2e.program import Syncer
 
-BEFORE, BESIDE, AFTER = 60, 60, 60  # random actions
+BEFORE, BESIDE, AFTER = 40, 60, 40  # random actions
 SKEW = 2.0  # seconds by which a hub on the same machine may be behind
 
 pytestmark = pytest.mark.timeout(600)
