@@ -278,7 +278,7 @@ class SqliteJournal:
             (Topic.MUTATIONS, self._retention.mutations_days, self._retention.mutations_bytes, nothing),
             (Topic.SET_ASIDE, self._retention.set_aside_days, self._retention.set_aside_bytes, nothing),
             (Topic.RECEIPTS, self._retention.mutations_days, self._retention.mutations_bytes, nothing),
-            (Topic.REQUESTS, self._retention.changes_days, self._retention.changes_bytes, nothing),
+            (Topic.REQUESTS, self._retention.changes_days, self._retention.set_aside_bytes, nothing),
             (Topic.MANIFESTS, self._retention.mutations_days, self._retention.mutations_bytes, nothing),
         ):
             trim = partial(self._trim, topic, time.time() - days * DAY, most, kept)

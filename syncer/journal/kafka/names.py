@@ -45,7 +45,7 @@ def plan(settings: JournalSettings) -> list[TopicPlan]:
         Topic.MUTATIONS: (retention.mutations_days, retention.mutations_bytes),
         Topic.SET_ASIDE: (retention.set_aside_days, retention.set_aside_bytes),
         Topic.RECEIPTS: (retention.mutations_days, retention.mutations_bytes),  # as long as what they are about
-        Topic.REQUESTS: (retention.changes_days, retention.changes_bytes),  # each becomes a change, or is asked again
+        Topic.REQUESTS: (retention.changes_days, retention.set_aside_bytes),  # each becomes a change, or is asked again
         Topic.MANIFESTS: (retention.mutations_days, retention.mutations_bytes),  # the same
     }
     common = {
