@@ -38,6 +38,7 @@ from syncer.enrich.sites import Sites
 from syncer.enrich.watch import Watch
 from syncer.enrich.watermarks import said_before
 from syncer.errors import JournalUnavailable, OutcomeUnknown
+from syncer.feed import Scope
 from syncer.fetch.verdict import LONGEST_PAUSE
 from syncer.journal import WHOLE, Record, Topic
 from syncer.progress import PROGRESS_KEY
@@ -211,5 +212,5 @@ class Enrich:
 def _context(settings: Settings, now: Callable[[], float]) -> Callable[[], Context]:
     scope = settings.wiki.namespaces
     namespaces = None if "*" in scope else frozenset(number for number in scope if isinstance(number, int))
-    parents, young = settings.enrich.first_sight == "parent", settings.api.young
-    return lambda: Context(namespaces, parents, young, now())
+    parents, young, wikis = settings.enrich.first_sight == "parent", settings.api.young, Scope(settings.wiki)
+    return lambda: Context(namespaces, parents, young, now(), wikis)

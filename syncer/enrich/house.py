@@ -59,6 +59,7 @@ class House:
                 await self._probe(wiki_id)
             await self._learn()
             await self.heals.step()
+            await self.reconcile.leave()
             if now() >= retain_at:
                 retain_at = now() + RETAIN_EVERY
                 await self._retain()

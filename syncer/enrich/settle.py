@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from syncer import telemetry
 from syncer.compose import Frame, Published, compose
-from syncer.decide import Context, decide, first_question, restated
+from syncer.decide import Context, decide, first_question, left, restated
 from syncer.enrich.erasing import Told, bereft, erasures, lasting, texts
 from syncer.enrich.making import NOBODY, Making
 from syncer.enrich.queues import Item, batched
@@ -24,7 +24,7 @@ from syncer.enrich.watermarks import Watermarks
 from syncer.errors import Unusable
 from syncer.faultpoints import at
 from syncer.journal import Record, Topic, change_record, receipt_record
-from syncer.model import HEAL
+from syncer.model import HEAL, SCOPE
 from syncer.outcome import Answers, Aside, Ask, Later, Publish, Question, Remove, Skip, SkipReason
 from syncer.progress import PROGRESS_KEY
 from syncer.receipts import HUB
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from syncer.reconciled import Gap
     from syncer.store import Store
 
-AT_ONCE = {HEAL: 20}  # pages in a transaction, of changes of these streams: a text may have 2 MiB
+AT_ONCE = {SCOPE: 500, HEAL: 20}  # pages in a transaction, of changes of these streams: a text may have 2 MiB
 RECEIPTS_AT_ONCE = 500  # who takes over has noted, as a standby, what was told of already: nothing waits for all of that
 
 
@@ -115,7 +115,8 @@ class Settler:
             except (KeyError, TypeError, ValueError) as error:
                 self._set_aside_raw(partition, record, error)
                 continue
-            self.watermarks.know(change.wiki_id)
+            if context.included(change):
+                self.watermarks.know(change.wiki_id)
             item = Item(partition, record.offset, change, arrived)
             if change.source.stream in sure and len(change.page_ids) == 1:
                 sure[change.source.stream].append(item)
@@ -151,8 +152,10 @@ class Settler:
             self.told(item.change, outcome)
         return [item for item in items if item not in done]
 
-    def _known(self, change: Change, view: WikiView) -> Publish | Ask:
-        """What is to be published again of a page, unless the wiki has to be asked."""
+    def _known(self, change: Change, view: WikiView) -> Publish | Skip | Ask:
+        """What is to be done about a page of which nothing has to be asked: it is not wanted any more, or to be told again."""
+        if change.source.stream == SCOPE:
+            return left(change, view, self.context())
         (page_id,) = change.page_ids
         step = restated(view.page(page_id), has_text=view.has_text(page_id))
         return Publish((step,)) if step else Ask(Question())
