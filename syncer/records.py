@@ -62,6 +62,25 @@ def decode_change(value: bytes) -> Change:
     return change
 
 
+MOST_KEPT = 65_536  # bytes; a change has some hundred
+FIELDS = frozenset({
+    "wiki_id", "domain", "cause", "bot", "stream", "event_id", "event_time", "received_at", "rev_ids", "titles", "page_ids",
+    "namespace", "parent_rev_id", "replay_of", "claims",
+})  # fmt: skip
+
+
+def remains(value: bytes) -> bytes | None:
+    """What may be kept of a record that is no change: what stands in a change's fields, which a later version may understand."""
+    try:
+        part = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(part, dict):
+        return None
+    kept = orjson.dumps({name: part[name] for name in part if name in FIELDS})
+    return kept if len(kept) <= MOST_KEPT else None
+
+
 # Streams of changes that ingest did not append.
 BY_HAND = frozenset({"repair", "replay", "reconcile", SCOPE, HEAL})
 

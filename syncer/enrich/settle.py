@@ -36,6 +36,7 @@ from syncer.records import (
     decode_mark,
     encode_set_aside,
     is_from_feed,
+    remains,
     replayed,
 )
 from syncer.store import Divergence
@@ -161,9 +162,8 @@ class Settler:
         return Publish((step,)) if step else Ask(Question())
 
     def _set_aside_raw(self, partition: int, record: Stored, error: Exception) -> None:
-        entry = SetAside(
-            "bad_record", f"offset {record.offset} of changes is no change: {error!r}", self.clock(), None, record.value
-        )
+        detail = f"offset {record.offset} of changes is no change: {type(error).__name__}, {len(record.value)} bytes"
+        entry = SetAside("bad_record", detail, self.clock(), raw=remains(record.value))
         counts = self.progress[partition].counts
         counts.set_aside["bad_record"] += 1
         counts.by_hand += not is_from_feed(record.value)

@@ -8,6 +8,7 @@ what is to be read again; nothing in an event is believed about a page's state. 
 
 from __future__ import annotations
 
+import re
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -30,6 +31,9 @@ PERSONAL = frozenset({
     "user", "user_text", "performer", "editor", "comment", "parsedcomment", "log_action_comment", "log_params",
     "rev_sha1", "content_sha1", "rev_slots", "content_slots",
 })  # fmt: skip
+
+
+PERSONAL_NAME = re.compile(b'"(?:' + "|".join(sorted(PERSONAL)).encode() + b')"')
 
 
 class Stream(NamedTuple):
@@ -91,6 +95,15 @@ def bare(value: Any, depth: int = DEPTH) -> Any:
     if isinstance(value, dict):
         return {name: bare(part, depth - 1) for name, part in value.items() if name not in PERSONAL}
     return [bare(part, depth - 1) for part in value] if isinstance(value, list) else value
+
+
+def keepable(data: bytes) -> bytes:
+    """What may be kept of an event that is not understood: ``bare``, or of what is no JSON all before the first of such parts."""
+    try:
+        return orjson.dumps(bare(orjson.loads(data)))
+    except orjson.JSONDecodeError:
+        found = PERSONAL_NAME.search(data)
+        return data[: found.start()] if found else data
 
 
 def _name(value: object) -> str | None:

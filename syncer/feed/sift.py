@@ -10,9 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import orjson
-
-from syncer.feed.decode import bare, decode, digest, identify
+from syncer.feed.decode import decode, digest, identify, keepable
 from syncer.feed.event import NEW_REVISION, Aside, AsideReason, Envelope, Skip, SkipReason
 from syncer.feed.memory import Told
 from syncer.feed.position import NOWHERE
@@ -51,18 +49,18 @@ class Sift:
                 return SkipReason.DUPLICATE
             if not self._scope.wanted(envelope.domain, envelope.wiki_id):
                 return SkipReason.NOT_INCLUDED
-            return self._of_wanted(envelope, at, received_at)
+            return self._of_wanted(envelope, at, received_at, data)
         if isinstance(envelope, Skip):
             return envelope.reason
         key = digest(data)
         return SkipReason.DUPLICATE if self._memory.seen(key, source, at) else _unfit(key, envelope, received_at, data)
 
-    def _of_wanted(self, envelope: Envelope, at: int, received_at: str) -> Change | SkipReason | Unfit:
+    def _of_wanted(self, envelope: Envelope, at: int, received_at: str, data: bytes) -> Change | SkipReason | Unfit:
         outcome = decode(envelope, received_at)
         if not isinstance(outcome, Change):
             if isinstance(outcome, Skip):
                 return outcome.reason
-            return _unfit(envelope.event_id, outcome, received_at, orjson.dumps(bare(envelope.event)))
+            return _unfit(envelope.event_id, outcome, received_at, data)
         if outcome.cause in NEW_REVISION and outcome.rev_ids:
             told = self._memory.told(outcome.wiki_id, outcome.rev_ids[0], outcome.source.stream, at)
             if told is Told.ELSEWHERE:
@@ -83,4 +81,4 @@ class Sift:
 
 
 def _unfit(key: str, aside: Aside, at: str, raw: bytes) -> Unfit:
-    return Unfit(key, SetAside(aside.reason.value, aside.detail, at, raw=raw[:KEPT]))
+    return Unfit(key, SetAside(aside.reason.value, aside.detail, at, raw=keepable(raw)[:KEPT]))

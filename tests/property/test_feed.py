@@ -136,6 +136,29 @@ def harmless(data: bytes) -> None:
         orjson.dumps(bare(envelope.event))
 
 
+SECRETS = {
+    "user": "Secret", "comment": "Secret", "parsedcomment": "Secret", "log_params": {"a": ["Secret"]}, "rev_sha1": "Secret",
+    "performer": {"user_text": "Secret"}, "revision": {"editor": {"user_text": "Secret"}, "comment": "Secret", "rev_id": 1},
+}  # fmt: skip
+
+
+KNOWN = {"meta": {"stream": "mediawiki.recentchange", "domain": "en.wikipedia.org"}, "title": "A", "wiki": "enwiki", "type": 7}
+
+
+@given(st.permutations([*SECRETS, *KNOWN]), st.integers(0, 600), st.sampled_from((*KNOWN, None)))
+def test_of_an_event_that_is_not_understood_nothing_personal_is_kept(order: list[str], at: int, missing: str | None) -> None:
+    """Cut anywhere, or whole and with something missing; in whatever order its parts are."""
+    parts = SECRETS | KNOWN
+    order = [name for name in order if name != missing]
+    data = json.dumps({name: parts[name] for name in order}).encode()
+    sifter = Sift(Scope(WikiSettings(include=("*",))), Memory(0))
+    found = [sifter.judge(Delivered(("t", 0), T0, piece), NOW) for piece in (data, data[:at])]
+    found.append(sifter.rejected(Rejected(10**6, b"id: [1]\ndata: " + data[:at]), T0, NOW))
+    unfit = [each for each in found if isinstance(each, Unfit)]
+    assert len(unfit) >= 2  # a piece that is the whole comes again
+    assert not [each for each in unfit if b"Secret" in (each.entry.raw or b"")]
+
+
 # -- positions -------------------------------------------------------------------------------------------------------------
 
 

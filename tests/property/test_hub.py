@@ -22,12 +22,13 @@ from syncer.demo.faults import Faults
 from syncer.demo.server import serve
 from syncer.demo.sites import SITES
 from syncer.enrich import Enrich
+from syncer.enrich.outages import UNAVAILABLE
 from syncer.feed import Feed, Scope
 from syncer.fetch import WikiApi, user_agent
 from syncer.ingest import Ingest
 from syncer.journal.sqlite import SqliteJournal
 from syncer.mirror.reading import export
-from syncer.status import read_status
+from syncer.status import read_status, set_asides
 from syncer.store import Store
 from syncer.tasks import together
 from tests.inprocess import ANYTHING, Rig, Trouble
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from syncer.demo.faults import Mishap
     from tests.virtual import Clock
 
 # Much of what moves pages, takes them away and hides them: ten times what a wiki does.
@@ -234,6 +236,27 @@ def test_mirrors_of_their_own_scope(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     for seed in seeds(request):
         run(monkeypatch, lambda clock, seed=seed: main(clock, seed))  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("mishap", ["truncated", "internal_error", "server_error"])
+def test_what_is_set_aside_holds_nothing_of_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mishap: Mishap) -> None:
+    """Nobody looks there for what is hidden later: neither answers that came in part, nor errors, nor events leave a word."""
+
+    async def main(clock: Clock) -> None:
+        farm = Farm(SITES[:2], seed=1, clock=clock.time)
+        rig, work = Rig(farm, clock, tmp_path, seed=1), Workload(farm, seed=1, weights=HARD)
+        await rig.open()
+        async with rig.running():
+            await live(rig, work, Scenario(), 40)
+            rig.broken = dict.fromkeys(farm.wikis, mishap)
+            await live(rig, work, Scenario(), 60)
+            while len(await set_asides(rig.journal)) < 20:  # noqa: ASYNC110 - virtual
+                await asyncio.sleep(60)
+            assert {entry["reason"] for entry in await set_asides(rig.journal)} == {UNAVAILABLE}
+            assert not await rig.leaks()
+        await rig.journal.close()
+
+    run(monkeypatch, main)
 
 
 def test_requests_are_not_wasted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from syncer.journal import Record, Stored, Topic
 from syncer.model import Cause
 from syncer.outcome import Answers, Aside, Ask, Publish, Question
 from syncer.progress import PROGRESS_KEY, Progress
-from syncer.records import MARK_KEY, decode_set_aside, encode_mark, replayed
+from syncer.records import MARK_KEY, MOST_KEPT, decode_set_aside, encode_mark, replayed
 from tests.desk import START, Desk, at, change
 from tests.world import SITE, World
 
@@ -236,15 +236,25 @@ def stored(desk: Desk, key: str, value: bytes) -> Stored:
 
 
 @pytest.mark.parametrize(
-    "value", [b"", b"{", b"[]", b'{"wiki_id": "enwiki"}', b'{"cause": "no", "stream": "mediawiki.recentchange"}']
+    ("value", "kept"),
+    [
+        (b"", None),
+        (b"{", None),
+        (b'["text"]', None),
+        (b'{"wiki_id": "enwiki"}', b'{"wiki_id":"enwiki"}'),
+        (b'{"cause": "no", "stream": "mediawiki.recentchange"}', b'{"cause":"no","stream":"mediawiki.recentchange"}'),
+        (b'{"wiki_id": "enwiki", "text": "T", "attribution": {"editor": "E", "comment": "C"}}', b'{"wiki_id":"enwiki"}'),
+        (b'{"titles": ["%s"]}' % (b"A" * MOST_KEPT), None),
+    ],
 )
-def test_a_record_that_is_no_change_is_set_aside_with_the_progress(desk: Desk, value: bytes) -> None:
+def test_a_record_that_is_no_change_is_set_aside_with_the_progress(desk: Desk, value: bytes, kept: bytes | None) -> None:
+    """Of it is kept what can be of a change: anything may stand there."""
     assert desk.settler.take_in(0, [stored(desk, "enwiki:A", value)], 0.0) == []
     (entry,) = of(desk, Topic.SET_ASIDE)
     assert (entry.key, decode_set_aside(entry.value).reason, decode_set_aside(entry.value).raw) == (
         "offset:0",
         "bad_record",
-        value,
+        kept,
     )
     counts = progress(desk).counts
     assert counts.set_aside == {"bad_record": 1}
