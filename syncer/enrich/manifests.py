@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from syncer.journal import Journal
     from syncer.signing import Signer
 
+EVERY = HOUR  # from one manifest to the next
 LOOK_EVERY = 15.0  # seconds between two readings: so at the hour's end only the last of it is still to be read
 READ_AT_ONCE = 200  # mutations
 READ_AGAIN = 0.5  # seconds
@@ -39,12 +40,12 @@ READ_AGAIN = 0.5  # seconds
 
 def _hour(seconds: float) -> str:
     """The last full hour that has ended by then, as its beginning."""
-    return datetime.fromtimestamp((seconds // HOUR - 1) * HOUR, UTC).isoformat().replace("+00:00", "Z")
+    return datetime.fromtimestamp((seconds // EVERY - 1) * EVERY, UTC).isoformat().replace("+00:00", "Z")
 
 
 def overdue(hour: str, now: float) -> float:
     """For how many seconds the manifests of the hour after this one could have been made."""
-    return max(0.0, now - datetime.fromisoformat(hour).timestamp() - 2 * HOUR)
+    return max(0.0, now - datetime.fromisoformat(hour).timestamp() - 2 * EVERY)
 
 
 @dataclass(slots=True)

@@ -170,7 +170,7 @@ class _Partition:
             else:
                 self._untold(wiki, record)
         for wiki_id, wiki in self.wikis.items():
-            while wiki.waiting and wiki.waiting[0].to <= upto:
+            while wiki.waiting and (wiki.waiting[0].last or 0) < upto:
                 self._compare(wiki, start)
             self.found.manifests["ahead"] += len(wiki.waiting)
             if wiki.late:

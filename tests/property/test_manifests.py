@@ -104,7 +104,7 @@ TROUBLES = {
 def test_every_record_is_told_of_once(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    monkeypatch.setattr(making, "HOUR", HOUR)
+    monkeypatch.setattr(making, "EVERY", HOUR)
 
     async def main(clock: Clock, seed: int) -> None:
         farm = Farm(SITES[:3], seed=seed, clock=clock.time)

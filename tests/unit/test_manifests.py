@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,94 +13,30 @@ import orjson
 import pytest
 
 from syncer import signing
-from syncer.decide import Context
-from syncer.enrich.manifests import LOOK_EVERY, Manifests
-from syncer.enrich.settle import Settler
 from syncer.errors import Misconfigured
 from syncer.journal import Erasure, Record, Topic, partition_of
+from syncer.journal.sqlite import SqliteJournal
 from syncer.manifest import HOUR, Manifest, Named, Tally, decode, encode
 from syncer.mirror.manifests import LATE, Checked, Task, check
 from syncer.model import NOTHING
-from syncer.progress import Counts, Progress
+from syncer.progress import Counts
 from syncer.store import Store
-from tests.following import PARTITIONS, follow, record, virtually
+from tests.following import PARTITIONS, follow, virtually
+from tests.manifesting import Hub, three_hours
 from tests.mutations import Pages
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from syncer.journal.sqlite import SqliteJournal
-    from syncer.model import Mutation
-    from syncer.signing import Signer
     from tests.command import Said
     from tests.virtual import Clock
 
-    Tamper = Callable[["Hub"], Awaitable[None]]
+    Tamper = Callable[[Hub], Awaitable[None]]
 
 SCHEMA = json.loads((Path(__file__).resolve().parents[2] / "schema" / "manifest" / "1.0.0.json").read_text("utf-8"))
 WIKI = "testwiki"
 PART = partition_of(WIKI, PARTITIONS)
 GAP = ("2026-11-24T03:00:00Z", "2026-11-24T04:00:00Z")
-
-
-@dataclass
-class Hub:
-    """Publishes what a test says, and makes manifests of it as every hub does."""
-
-    journal: SqliteJournal
-    store: Store
-    clock: Clock
-    signer: Signer
-    pages: Pages = field(default_factory=Pages)
-
-    async def start(self) -> None:
-        loop, self.thread = asyncio.get_running_loop(), ThreadPoolExecutor(1)
-
-        def append(records: Any) -> Any:
-            return asyncio.run_coroutine_threadsafe(self.journal.commit(records), loop).result()
-
-        progress = {part: Progress() for part in range(PARTITIONS)}
-        context, keys = Context(None, True, 10.0, self.clock.time()), {part: dict[str, str]() for part in progress}
-        self.settler = Settler(
-            self.store, append, lambda: context, self.clock.iso, lambda *_: None, progress, keys, 0, PARTITIONS, rewrites=True
-        )
-        self.manifests = Manifests(self.journal, self.settler, self.signer, lambda work: loop.run_in_executor(self.thread, work))
-        await self.manifests.load(range(PARTITIONS))
-
-    async def publish(self, *mutations: Mutation, erases: tuple[Erasure, ...] = ()) -> None:
-        records = [replace(record(mutation), erases=erases) for mutation in mutations]
-        offsets = await self.journal.commit(records)
-        with self.store.folding():
-            for one, offset in zip(records, offsets, strict=True):
-                self.store.advance(one.partition, offset + 1)
-
-    async def hours(self, number: int = 1) -> None:
-        """Work until the manifests of so many more hours are made."""
-        stop = asyncio.Event()
-        running = asyncio.create_task(self.manifests.run(stop))
-        until = (self.clock.time() // HOUR + number) * HOUR + 2 * LOOK_EVERY
-        await asyncio.sleep(until - self.clock.time())
-        stop.set()
-        await running
-
-    def execute(self, statement: str, *values: Any) -> None:
-        """What somebody does to the file behind everybody's back."""
-        self.journal._writer.execute(statement, values)
-
-    async def told(self) -> list[Any]:
-        return [
-            (one, orjson.loads(one.value)) for part in range(PARTITIONS)
-            for one in await self.journal.read(Topic.MANIFESTS, part, (await self.journal.bounds(Topic.MANIFESTS, part))[0])
-        ]  # fmt: skip
-
-
-async def three_hours(hub: Hub) -> None:
-    """Two records in each of them."""
-    for number in range(1, 4):
-        pages = hub.pages
-        first = pages.snapshot(number, f"Page {number}", b"one " * 400)
-        await hub.publish(first, pages.patch(number, f"Page {number}", b"one " * 399 + b"two "))
-        await hub.hours()
 
 
 def checking(
@@ -112,14 +47,13 @@ def checking(
     signer, found = signing.signer(folder / "key", create=True), list[Checked]()
 
     async def work(journal: SqliteJournal, mirrored: Store, clock: Clock) -> None:
-        hub = Hub(journal, Store(folder / "hub.db", 10**9), clock, signer)
+        hub = Hub(journal, Store(folder / "hub.db", 10**9), clock.time, signer)
         await hub.start()
         await act(hub)
         if read:
             await follow(journal, mirrored)
         found.append(await check(Task(journal, keys if keys is not None else (signer.public,), ("*",)), mirrored))
-        hub.thread.shutdown()
-        hub.store.close()
+        hub.end()
 
     virtually(monkeypatch, folder, work)
     return found[0]
@@ -194,10 +128,10 @@ def test_where_retention_has_cut_nothing_is_said_but_that(tmp_path: Path, monkey
         await three_hours(hub)
         journal = hub.journal
         start, end = await journal.bounds(Topic.MUTATIONS, PART)
-        hub.execute(
-            'DELETE FROM mutations WHERE part = ? AND "offset" < ?', PART, end - 3
+        execute(
+            hub, 'DELETE FROM mutations WHERE part = ? AND "offset" < ?', PART, end - 3
         )  # two of the first hour, one of the next
-        hub.execute("INSERT INTO floors VALUES (?, ?, ?)", Topic.MUTATIONS.value, PART, end - 3)
+        execute(hub, "INSERT INTO floors VALUES (?, ?, ?)", Topic.MUTATIONS.value, PART, end - 3)
         assert (await journal.bounds(Topic.MUTATIONS, PART))[0] > start
 
     found = checking(monkeypatch, tmp_path, act)
@@ -205,82 +139,92 @@ def test_where_retention_has_cut_nothing_is_said_but_that(tmp_path: Path, monkey
     assert found.manifests == {"right": 1, "wrong": 0, "cut": 2, "ahead": 0}
 
 
+def execute(hub: Hub, statement: str, *values: Any) -> None:
+    """What somebody does to the file behind everybody's back."""
+    embedded(hub)._writer.execute(statement, values)
+
+
+def embedded(hub: Hub) -> SqliteJournal:
+    assert isinstance(hub.journal, SqliteJournal)
+    return hub.journal
+
+
 # -- what is wrong ---------------------------------------------------------------------------------------------------
 
 
 async def a_record_is_gone(hub: Hub) -> None:
-    hub.execute('DELETE FROM mutations WHERE "offset" = 4')
+    execute(hub, 'DELETE FROM mutations WHERE "offset" = 4')
 
 
 async def a_record_is_another(hub: Hub) -> None:
     (one,) = await hub.journal.read(Topic.MUTATIONS, PART, 4, limit=1)
-    hub.journal._values._rewrite(4, one.value.replace(b"a comment", b"no comment"), orjson.dumps(dict(one.headers)))
+    embedded(hub)._values._rewrite(4, one.value.replace(b"a comment", b"no comment"), orjson.dumps(dict(one.headers)))
 
 
 async def a_record_is_anothers(hub: Hub) -> None:
-    hub.execute("UPDATE mutations SET key = 'testwiki:77' WHERE \"offset\" = 4")
+    execute(hub, "UPDATE mutations SET key = 'testwiki:77' WHERE \"offset\" = 4")
 
 
 async def a_record_too_many(hub: Hub) -> None:
     (one,) = await hub.journal.read(Topic.MUTATIONS, PART, 1, limit=1)
     copied = 'INSERT INTO mutations SELECT 0, part, key, headers, ?, 0, appended_at FROM mutations WHERE "offset" = 1'
-    hub.execute(copied, one.value)
+    execute(hub, copied, one.value)
 
 
 async def a_manifest_is_gone(hub: Hub) -> None:
-    hub.execute('DELETE FROM manifests WHERE "offset" = 2')
+    execute(hub, 'DELETE FROM manifests WHERE "offset" = 2')
 
 
 async def the_first_is_gone(hub: Hub) -> None:
-    hub.execute('DELETE FROM manifests WHERE "offset" = 1')
+    execute(hub, 'DELETE FROM manifests WHERE "offset" = 1')
 
 
 async def the_last_is_gone(hub: Hub) -> None:
-    hub.execute('DELETE FROM manifests WHERE "offset" = 3')
+    execute(hub, 'DELETE FROM manifests WHERE "offset" = 3')
     await asyncio.sleep(LATE)
 
 
 async def a_manifest_is_there_twice(hub: Hub) -> None:
-    hub.execute(
-        'INSERT INTO manifests SELECT 9, part, key, headers, value, packed, appended_at FROM manifests WHERE "offset" = 2'
+    execute(
+        hub, 'INSERT INTO manifests SELECT 9, part, key, headers, value, packed, appended_at FROM manifests WHERE "offset" = 2'
     )
 
 
 async def a_manifest_was_altered(hub: Hub) -> None:
     ((_, value),) = [each for each in await hub.told() if each[0].offset == 3]
     value["outcomes"]["published"] += 1
-    hub.execute('UPDATE manifests SET value = ?, packed = 0 WHERE "offset" = 3', orjson.dumps(value))
+    execute(hub, 'UPDATE manifests SET value = ?, packed = 0 WHERE "offset" = 3', orjson.dumps(value))
 
 
 async def somebody_else_has_signed(hub: Hub) -> None:
     other = signing.signer(hub.store._db.path.with_name("other"), create=True)
     ((one, _),) = [each for each in await hub.told() if each[0].offset == 3]
     headers = dict(one.headers) | {"signature": other.sign(one.value), "public_key": other.public}
-    hub.execute('UPDATE manifests SET headers = ? WHERE "offset" = 3', orjson.dumps(headers))
+    execute(hub, 'UPDATE manifests SET headers = ? WHERE "offset" = 3', orjson.dumps(headers))
 
 
 async def a_key_is_pretended(hub: Hub) -> None:
     other = signing.signer(hub.store._db.path.with_name("other"), create=True)
     ((one, _),) = [each for each in await hub.told() if each[0].offset == 3]
     headers = dict(one.headers) | {"signature": other.sign(one.value)}
-    hub.execute('UPDATE manifests SET headers = ? WHERE "offset" = 3', orjson.dumps(headers))
+    execute(hub, 'UPDATE manifests SET headers = ? WHERE "offset" = 3', orjson.dumps(headers))
 
 
 async def nobody_has_signed(hub: Hub) -> None:
-    hub.execute("""UPDATE manifests SET headers = '{"wiki": "testwiki"}' WHERE "offset" = 3""")
+    execute(hub, """UPDATE manifests SET headers = '{"wiki": "testwiki"}' WHERE "offset" = 3""")
 
 
 async def it_is_of_another_wiki(hub: Hub) -> None:
     ((one, _),) = [each for each in await hub.told() if each[0].offset == 3]
     headers = dict(one.headers) | {"wiki": "otherwiki"}
-    hub.execute('UPDATE manifests SET headers = ? WHERE "offset" = 3', orjson.dumps(headers))
+    execute(hub, 'UPDATE manifests SET headers = ? WHERE "offset" = 3', orjson.dumps(headers))
 
 
 async def it_is_no_manifest(hub: Hub) -> None:
     value = b'{"schema": "manifest/2.0.0"}'
     ((one, _),) = [each for each in await hub.told() if each[0].offset == 3]
     headers = orjson.dumps(dict(one.headers) | {"signature": hub.signer.sign(value)})
-    hub.execute('UPDATE manifests SET value = ?, packed = 0, headers = ? WHERE "offset" = 3', value, headers)
+    execute(hub, 'UPDATE manifests SET value = ?, packed = 0, headers = ? WHERE "offset" = 3', value, headers)
 
 
 async def a_gap_is_known(hub: Hub) -> None:
