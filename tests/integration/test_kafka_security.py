@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from confluent_kafka import KafkaError
+    from confluent_kafka.admin import AclBinding
 
     from syncer.config import JournalSettings
     from syncer.journal import Journal
@@ -195,8 +197,7 @@ class TestUsers:
 
     def test_a_mirror_says_what_it_has_honoured_and_goes_on_where_it_may_not(self, secure: Secure, tmp_path: Path) -> None:
         place, hub = secure.place(tmp_path, "partner"), secure.place(tmp_path, "hub")
-        topic = topic_name(secure.journal.prefix, Topic.RECEIPTS)
-        (right,) = [acl for acl in of("partner", secure.journal) if (acl.operation, acl.name) == (AclOperation.WRITE, topic)]
+        right = to_write(secure, Topic.RECEIPTS)
         secure.revoke([right])
         try:
             for _ in range(TRIES):
@@ -220,9 +221,46 @@ class TestUsers:
 
     def test_a_partner_reads_nothing_else_and_writes_nothing_else(self, secure: Secure, tmp_path: Path) -> None:
         place = secure.place(tmp_path, "partner")
-        for topic in ("changes", "set-aside", "receipts"):
+        for topic in ("changes", "set-aside", "receipts", "requests"):
             assert_refused(said(place, "journal", "read", topic), topic)
         assert_refused(said(place, "redactions", "status"), "receipts")
+    def test_a_mirror_asks_for_what_it_lacks_and_goes_on_where_it_may_not(self, secure: Secure, tmp_path: Path) -> None:
+        place, hub = secure.place(tmp_path, "partner", MIRROR__HEAL="hub"), secure.place(tmp_path / "hub", "hub")
+        follow = ("mirror", "follow", "--until-idle", "0.5")
+        assert said(place, *follow).code == 0
+        with closing(Store(tmp_path / "mirror.db")) as store, store.folding():
+            lost = [(wiki_id, page.page_id) for wiki_id, page in store.pages()][:5]
+            for wiki_id, page_id in lost:
+                store.mark(wiki_id, page_id, "lost")
+        right = to_write(secure, Topic.REQUESTS)
+        secure.revoke([right])
+        try:
+            for _ in range(TRIES):
+                came = said(place, *follow)
+                if "requests cannot be written" in came.err:
+                    break
+                with closing(Store(tmp_path / "mirror.db")) as store:
+                    store._db.execute("DELETE FROM asked")  # the broker had not heard of it yet
+            assert came.code == 0
+            assert came.err.count("requests cannot be written") == 1
+            assert "TopicAuthorizationFailed" in came.err
+        finally:
+            secure.grant([right])
+        assert said(place, "mirror", "verify").code == 1
+        for _ in range(TRIES):
+            if "requests cannot be written" not in said(place, *follow).err:
+                break
+        nobody = {"API__URL": "http://127.0.0.1:9/{wiki_id}", "WIKI__INCLUDE": "*", "WIKI__NAMESPACES": "*"}
+        (tmp_path / "hub").mkdir()
+        came = said(hub, "enrich", "--until-idle", "4", **nobody)  # with a store that it has to make anew
+        assert came.code == 0, came.err
+        assert said(place, *follow).code == 0
+        came = said(place, "mirror", "verify", "--against-hub", "all", "--json")
+        assert came.code == 0, came.out
+        records = said(place, "journal", "read", "mutations").lines
+        healed = [one["key"] for one in records if one["value"]["source"]["stream"] == "heal"]
+        assert sorted(healed) == sorted(f"{wiki_id}:{page_id}" for wiki_id, page_id in lost)
+
         assert_refused(said(place, "run", "--standby"), "TopicAuthorizationFailed")
         Store(tmp_path / "store.db").close()
         assert_refused(said(place, "repair", "enwiki", "1", "--domain", "en.wikipedia.org"), "AuthorizationFailed")
@@ -289,6 +327,13 @@ def assert_refused(came: Said, what: str) -> None:
     assert came.code == 69, came.err
     assert what in came.err
     assert "hint" in came.err
+
+def to_write(secure: Secure, topic: Topic) -> AclBinding:
+    """The partner's right to write a topic."""
+    name = topic_name(secure.journal.prefix, topic)
+    (right,) = [acl for acl in of("partner", secure.journal) if (acl.operation, acl.name) == (AclOperation.WRITE, name)]
+    return right
+
 
 
 def written(access: dict[str, str], topic: str) -> str:
