@@ -146,6 +146,11 @@ class TestRights:
                 break
         assert not found
 
+    def test_a_partner_may_check_its_settings(self, secure: Secure, tmp_path: Path) -> None:
+        came = said(secure.place(tmp_path, "partner"), "check-config")
+        assert came.code == 0, came.out
+        assert "this user may not see how the topics are set" in came.out.decode()
+
     async def test_operator(self, secure: Secure, journal: JournalSettings) -> None:
         """Each right on one of the topics: the others are like it."""
         granted, (topic, *_) = of("operator", journal), [topic_name(journal.prefix, topic) for topic in Topic]
@@ -219,11 +224,6 @@ class TestUsers:
         assert told["redactions"] == mirror["honoured"] > 0
         assert mirror["open"] == 0
 
-    def test_a_partner_reads_nothing_else_and_writes_nothing_else(self, secure: Secure, tmp_path: Path) -> None:
-        place = secure.place(tmp_path, "partner")
-        for topic in ("changes", "set-aside", "receipts", "requests"):
-            assert_refused(said(place, "journal", "read", topic), topic)
-        assert_refused(said(place, "redactions", "status"), "receipts")
     def test_a_mirror_asks_for_what_it_lacks_and_goes_on_where_it_may_not(self, secure: Secure, tmp_path: Path) -> None:
         place, hub = secure.place(tmp_path, "partner", MIRROR__HEAL="hub"), secure.place(tmp_path / "hub", "hub")
         follow = ("mirror", "follow", "--until-idle", "0.5")
@@ -261,6 +261,11 @@ class TestUsers:
         healed = [one["key"] for one in records if one["value"]["source"]["stream"] == "heal"]
         assert sorted(healed) == sorted(f"{wiki_id}:{page_id}" for wiki_id, page_id in lost)
 
+    def test_a_partner_reads_nothing_else_and_writes_nothing_else(self, secure: Secure, tmp_path: Path) -> None:
+        place = secure.place(tmp_path, "partner")
+        for topic in ("changes", "set-aside", "receipts", "requests"):
+            assert_refused(said(place, "journal", "read", topic), topic)
+        assert_refused(said(place, "redactions", "status"), "receipts")
         assert_refused(said(place, "run", "--standby"), "TopicAuthorizationFailed")
         Store(tmp_path / "store.db").close()
         assert_refused(said(place, "repair", "enwiki", "1", "--domain", "en.wikipedia.org"), "AuthorizationFailed")
@@ -323,17 +328,17 @@ class TestCertificates:
         assert_refused(said(secure.place(tmp_path, "nobody", **settings), "mirror", "follow"), "CERTIFICATE")
 
 
-def assert_refused(came: Said, what: str) -> None:
-    assert came.code == 69, came.err
-    assert what in came.err
-    assert "hint" in came.err
-
 def to_write(secure: Secure, topic: Topic) -> AclBinding:
     """The partner's right to write a topic."""
     name = topic_name(secure.journal.prefix, topic)
     (right,) = [acl for acl in of("partner", secure.journal) if (acl.operation, acl.name) == (AclOperation.WRITE, name)]
     return right
 
+
+def assert_refused(came: Said, what: str) -> None:
+    assert came.code == 69, came.err
+    assert what in came.err
+    assert "hint" in came.err
 
 
 def written(access: dict[str, str], topic: str) -> str:
