@@ -149,7 +149,8 @@ async def set_asides(journal: Journal, *, closed: bool = False) -> list[dict[str
                     entries[key] = {
                         "key": record.key, "partition": partition, "reason": entry.reason, "detail": entry.detail, "at": entry.at,
                         "wiki_id": change.wiki_id if change else None, "titles": list(change.titles) if change else [],
-                        "rev_ids": list(change.rev_ids) if change else [], "closed_by": None, "entry": entry,
+                        "rev_ids": list(change.rev_ids) if change else [], "page_ids": list(change.page_ids) if change else [],
+                        "closed_by": None, "entry": entry,
                     }  # fmt: skip
                     continue
                 for place in (key, (journal.partitions, record.key)):

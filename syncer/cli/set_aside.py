@@ -18,28 +18,35 @@ from syncer.records import SetAside, encode_set_aside, replayed
 from syncer.status import set_asides
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from syncer.config import Settings
     from syncer.model import Change
 
 set_aside = typer.Typer(no_args_is_help=True, help="What could not be handled: list, replay, close.", rich_markup_mode=None)
 app.add_typer(set_aside, name="set-aside")
 
+Reason = Annotated[str | None, typer.Option(help="Only those set aside for this reason.")]
+Wiki = Annotated[str | None, typer.Option(help="Only those of this wiki id.")]
+
 HAND = "hand"  # in the place of the change that closes an entry: a person has done it
 
 
 @set_aside.command("list")
 def list_(
+    reason: Reason = None,
+    wiki: Wiki = None,
     closed: Annotated[bool, typer.Option(help="Also what was handled since.")] = False,
     json: Annotated[bool, typer.Option("--json", help="A JSON line an entry.")] = False,
 ) -> None:
     """List what stands set aside, oldest first."""
-    raise typer.Exit(run_async(_list(options.settings(log_level="warning"), closed=closed, json=json)))
+    raise typer.Exit(run_async(_list(options.settings(log_level="warning"), reason, wiki, closed=closed, json=json)))
 
 
-async def _list(settings: Settings, *, closed: bool, json: bool) -> None:
+async def _list(settings: Settings, reason: str | None, wiki: str | None, *, closed: bool, json: bool) -> None:
     journal = await open_journal(settings.journal, create=False)
     try:
-        entries = await set_asides(journal, closed=closed)
+        entries = [entry for entry in await set_asides(journal, closed=closed) if _is_of(entry, reason, wiki)]
     finally:
         await journal.close()
     if json:
@@ -48,7 +55,7 @@ async def _list(settings: Settings, *, closed: bool, json: bool) -> None:
         return
     rows = [("key", "at", "wiki", "reason", "what", "detail")]
     for entry in entries:
-        what = ", ".join([*entry["titles"], *map(str, entry["rev_ids"])])
+        what = ", ".join([*entry["titles"], *map(str, entry["rev_ids"] + entry["page_ids"])])
         rows.append((entry["key"], entry["at"], entry["wiki_id"] or "", entry["reason"], what, entry["detail"]))
     print_columns(rows if entries else ())
     stderr.print(f"{len(entries)} set aside")
@@ -57,8 +64,8 @@ async def _list(settings: Settings, *, closed: bool, json: bool) -> None:
 @set_aside.command()
 def replay(
     keys: Annotated[list[str] | None, typer.Argument(help="Keys as listed; none: all of them.")] = None,
-    reason: Annotated[str | None, typer.Option(help="Only those set aside for this reason.")] = None,
-    wiki: Annotated[str | None, typer.Option(help="Only those of this wiki id.")] = None,
+    reason: Reason = None,
+    wiki: Wiki = None,
     json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
 ) -> None:
     """Have changes that were set aside tried again; what ends well is closed."""
@@ -69,11 +76,9 @@ async def _replay(settings: Settings, keys: list[str] | None, reason: str | None
     journal = await open_journal(settings.journal, create=False)
     appended, left = 0, dict[str, str]()
     try:
-        chosen = [
-            entry
-            for entry in await set_asides(journal)
-            if (not keys or entry["key"] in keys) and reason in {None, entry["reason"]} and wiki in {None, entry["wiki_id"]}
-        ]
+        entries = await set_asides(journal)
+        unknown = sorted(set(keys or ()) - {entry["key"] for entry in entries})
+        chosen = [entry for entry in entries if (not keys or entry["key"] in keys) and _is_of(entry, reason, wiki)]
         for entry in chosen:
             try:
                 change = replace(replayed(_change(entry["entry"], settings), str(uuid4()), now_iso()), replay_of=entry["key"])
@@ -85,14 +90,25 @@ async def _replay(settings: Settings, keys: list[str] | None, reason: str | None
     finally:
         await journal.close()
     if json:
-        print_json({"appended": appended, "not_replayable": left})
-        return 0 if chosen or not keys else 1
+        print_json({"appended": appended, "not_replayable": left, "unknown": unknown})
+        return 1 if unknown else 0
     stdout.print(f"{appended} appended to be tried again")
     for key, why in left.items():
         stderr.print(f"[yellow]not replayed:[/] {escape(key)}: {escape(why)}")
     if left:
         stderr.print("[yellow]hint:[/] syncer set-aside close KEY... closes what you have looked at")
-    return 0 if chosen or not keys else 1
+    return _complained(unknown)
+
+
+def _is_of(entry: dict[str, Any], reason: str | None, wiki: str | None) -> bool:
+    return reason in {None, entry["reason"]} and wiki in {None, entry["wiki_id"]}
+
+
+def _complained(unknown: Sequence[str]) -> int:
+    """Say which keys nothing stands under. Returns the exit code."""
+    for key in unknown:
+        stderr.print(f"[red]error:[/] nothing stands set aside as {escape(key)}")
+    return 1 if unknown else 0
 
 
 def _change(entry: SetAside, settings: Settings) -> Change:
@@ -124,10 +140,11 @@ async def _close(settings: Settings, keys: list[str], *, json: bool) -> int:
     finally:
         await journal.close()
     unknown = sorted(set(keys) - {entry["key"] for entry in chosen})
-    print_json({"closed": len(chosen), "unknown": unknown}) if json else stdout.print(f"{len(chosen)} closed")
-    for key in () if json else unknown:
-        stderr.print(f"[red]error:[/] nothing stands set aside as {escape(key)}")
-    return 1 if unknown else 0
+    if json:
+        print_json({"closed": len(chosen), "unknown": unknown})
+        return 1 if unknown else 0
+    stdout.print(f"{len(chosen)} closed")
+    return _complained(unknown)
 
 
 def _closing(entry: dict[str, Any], partitions: int) -> Record:

@@ -379,10 +379,11 @@ class Settler:
         """Keep account of what stands set aside. A replay that fails leaves open what it was to close; one may come twice."""
         change, keys = item.change, self.open[item.partition]
         count = self.progress[item.partition].open_set_asides
-        if opened and _key(change) not in keys:
+        if opened:
+            self._closed.discard(_key(change))
+            count[change.wiki_id] += _key(change) not in keys
             keys[_key(change)] = change.wiki_id
-            count[change.wiki_id] += 1
-        elif not opened and change.replay_of:
+        elif change.replay_of and change.replay_of not in self._closed:
             entry = SetAside("closed", "", self.clock(), closed_by=change.change_id)
             headers = {"wiki": change.wiki_id, "reason": "closed"}
             record = Record(Topic.SET_ASIDE, item.partition, change.replay_of, encode_set_aside(entry), headers)

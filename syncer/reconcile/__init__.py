@@ -29,7 +29,7 @@ from syncer.faultpoints import at
 from syncer.fetch import MOST_VALUES, Span
 from syncer.journal import Record, Topic, change_record, latest, partition_of
 from syncer.reconcile.compare import Compare, about
-from syncer.reconcile.leaving import keeps, leaving
+from syncer.reconcile.leaving import keeps, not_wanted
 from syncer.reconcile.position import newest_resume
 from syncer.reconcile.rounds import Rounds
 from syncer.reconcile.scopes import Scopes, Wanted, without
@@ -352,7 +352,7 @@ class Reconcile:
             return
         self._told_last = None
         while not self._told_last and (each := next((one for one in self._wikis.values() if one.leaving is not None), None)):
-            page_ids, following = await self.work(partial(leaving, self.store.seen, each))
+            page_ids, following = await self.work(partial(not_wanted, self.store.seen, each))
             compare = self._compare(each)
             await self._append(
                 replace(each, leaving=following), SCOPE_JOB, [compare.left(page_id) for page_id in page_ids], asked=0

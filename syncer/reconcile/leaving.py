@@ -21,7 +21,7 @@ class Leaving(NamedTuple):
     following: int | None
 
 
-def leaving(seen: Seen, each: Reconciled) -> Leaving:
+def not_wanted(seen: Seen, each: Reconciled) -> Leaving:
     """The next of them. Used in the store's thread."""
     rows = seen.after(each.wiki_id, each.leaving or 0, LOOKED_AT)
     found = [page_id for page_id, namespace, live in rows if live and not keeps(each, namespace)]

@@ -41,6 +41,16 @@ async def test_edits_are_recent_changes(outside: Outside) -> None:
     assert edit["rcid"] > new["rcid"]
 
 
+async def test_recent_changes_may_be_of_some_namespaces(outside: Outside) -> None:
+    for title in (outside.name("A"), f"Talk:{outside.name('A')}", f"User:{outside.name('A')}"):
+        await outside.wiki.edit(title, "one")
+    for namespaces, spaces in (("0", {0}), ("1|2", {1, 2}), ("2|0", {0, 2})):
+        answer = await outside.ask(**CHANGES, rclimit="500", rcnamespace=namespaces)
+        rows = [row for row in answer.body["query"]["recentchanges"] if outside.prefix in row["title"]]
+        assert {row["ns"] for row in rows} == spaces
+        assert len(rows) == len(spaces)
+
+
 async def test_a_deleted_page_has_no_recent_changes_and_gets_none_back(outside: Outside) -> None:
     await outside.wiki.edit(outside.name("A"), "one")
     await outside.wiki.delete(outside.name("A"))

@@ -279,7 +279,38 @@ def test_a_replay_says_how_much_of_it_there_is(run: Run, with_asides: None) -> N
     (line,) = run("set-aside", "replay", "--json").lines
     assert (line["appended"], list(line["not_replayable"])) == (3, ["raw"])
     said = run("set-aside", "replay", "--json", "id-9")
-    assert (said.code, said.lines) == (1, [{"appended": 0, "not_replayable": {}}])
+    assert (said.code, said.lines) == (1, [{"appended": 0, "not_replayable": {}, "unknown": ["id-9"]}])
+
+
+def test_keys_that_nothing_stands_under_are_told(run: Run, with_asides: None) -> None:
+    said = run("set-aside", "replay", "id-1", "id-9", "id-4")
+    assert (said.code, said.out) == (1, b"1 appended to be tried again\n")
+    assert "nothing stands set aside as id-4" in said.err
+    assert "nothing stands set aside as id-9" in said.err
+    assert "as id-1" not in said.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "keys"),
+    [
+        (["--reason", "poison"], {"id-2"}),
+        (["--wiki", "w"], {"id-1", "id-2"}),
+        (["--wiki", "w", "--reason", "no_answer"], {"id-1"}),
+        (["--wiki", "w", "--reason", "no_answer", "--closed"], {"id-1", "id-4"}),
+        (["--reason", "nothing"], set()),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_a_list_may_be_of_one_reason_or_wiki(run: Run, with_asides: None, arguments: list[str], keys: set[str]) -> None:
+    assert {line["key"] for line in run("set-aside", "list", "--json", *arguments).lines} == keys
+
+
+def test_a_list_names_pages_that_only_have_an_id(run: Run, place: Place) -> None:
+    source = Source("reconcile", "found", "2026-11-02T09:59:58Z", "2026-11-02T09:59:59Z")
+    change = Change(wiki_id="w", domain="d", cause=Cause.RECONCILE, source=source, page_ids=(4711,))
+    asyncio.run(place.prepare(Record(Topic.SET_ASIDE, 0, "found", encode_set_aside(SetAside("lagging", "", now_iso(), change)))))
+    assert run("set-aside", "list", "--json").lines[0]["page_ids"] == [4711]
+    assert " 4711" in run("set-aside", "list").out.decode()
 
 
 def test_an_event_that_can_be_read_by_now_is_replayed_under_its_key(run: Run, place: Place) -> None:
@@ -287,7 +318,7 @@ def test_an_event_that_can_be_read_by_now_is_replayed_under_its_key(run: Run, pl
     event = {"meta": meta, "wiki": "enwiki", "type": "edit", "title": "A", "namespace": 0, "revision": {"old": 1, "new": 2}}
     entry = SetAside("bad_event", "as it was", now_iso(), raw=json.dumps(event).encode())
     asyncio.run(place.prepare(Record(Topic.SET_ASIDE, 12, "kept", encode_set_aside(entry))))
-    assert run("set-aside", "replay", "--json").lines == [{"appended": 1, "not_replayable": {}}]
+    assert run("set-aside", "replay", "--json").lines == [{"appended": 1, "not_replayable": {}, "unknown": []}]
     (line,) = run("journal", "read", "changes").lines
     assert (line["value"]["replay_of"], line["value"]["rev_ids"], line["headers"]["wiki"]) == ("kept", [2], "enwiki")
 

@@ -89,6 +89,9 @@ def test_the_parameters_are_those_of_the_list() -> None:
         "rctype": "edit|new", "rcprop": "ids|title|timestamp|flags",
     }  # fmt: skip
     assert params("logevents", SPAN, "2026|1")["lecontinue"] == "2026|1"
+    some = SPAN._replace(namespaces=(1, 14))
+    assert params("recentchanges", some, None) == {**params("recentchanges", SPAN, None), "rcnamespace": "1|14"}
+    assert params("logevents", some, None) == params("logevents", SPAN, None)  # a move may lead from another one
 
 
 async def test_the_farm_is_listed_to_the_end(farm: Farm) -> None:

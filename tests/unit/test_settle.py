@@ -182,6 +182,21 @@ def test_a_replay_that_comes_twice_closes_it_once(desk: Desk) -> None:
     world = World().page(1, "A", 10)
     desk.settle(world, replayed(first, "second", at(0)), replayed(first, "third", at(0)))
     assert desk.progress.open_set_asides == {"enwiki": 1}
+    entries = [decode_set_aside(record.value) for record in of(desk, Topic.SET_ASIDE) if record.key == first.change_id]
+    assert [entry.closed_by for entry in entries] == [None, "second"]
+
+
+def test_what_is_set_aside_again_under_its_key_is_closed_again(desk: Desk) -> None:
+    """What reconciling finds has the same id every time."""
+    found = change(Cause.RECONCILE, "A", rev=10)
+    world = World().page(1, "A", 10)
+    for number in (1, 2):
+        aside(desk, found)
+        assert desk.progress.open_set_asides == {"enwiki": 1}
+        desk.settle(world, replayed(found, f"replay {number}", at(0)))
+        assert not +desk.progress.open_set_asides
+    entries = [decode_set_aside(record.value).closed_by for record in of(desk, Topic.SET_ASIDE)]
+    assert entries == [None, "replay 1", None, "replay 2"]
 
 
 def test_so_does_one_that_needs_no_asking(desk: Desk) -> None:
