@@ -89,6 +89,14 @@ def test_the_log_is_a_json_object_a_line_where_it_is_no_terminal(mirrored: Mirro
         assert {"event", "level", "timestamp"} <= set(entry)
 
 
+def test_the_hub_has_made_a_key_for_itself_alone(ask: Run, mirrored: Mirrored) -> None:
+    path = mirrored.place.folder / "manifests.key"
+    assert path.stat().st_mode & 0o777 == 0o600
+    said = ask("manifests", "key")
+    assert re.fullmatch(rb"[0-9a-f]{64}\n", said.out)
+    assert path.read_text().splitlines()[1] not in f"{mirrored.hub.err} {said}"
+
+
 def test_export_is_the_wikis_pages_as_promised(ask: Run, mirrored: Mirrored) -> None:
     said = ask("mirror", "export")
     assert (said.code, said.err) == (0, "")

@@ -342,6 +342,24 @@ def test_nobody_is_believed_who_is_not_named(run: Callable[..., Said]) -> None:
     assert said.code == 78
 
 
+def test_verify_says_what_is_right_and_what_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., Said]
+) -> None:
+    assert not checking(monkeypatch, tmp_path, three_hours).faults
+    at = {"MIRROR__PATH": str(tmp_path / "virtual.db"), "JOURNAL__PARTITIONS": str(PARTITIONS)}
+    pinned = at | {"MIRROR__PUBLIC_KEYS": signing.signer(tmp_path / "key").public}
+    said = run("mirror", "verify", "--manifest", **pinned)
+    assert said.code == 0, said.err
+    assert b"manifests: 3 right, 0 wrong, 0 cut, 0 ahead; 6 records, 0 of them not told of yet" in said.out
+    (line,) = run("mirror", "verify", "--manifest", "--json", **pinned).lines
+    assert (line["manifests"]["manifests"]["right"], line["manifests"]["faults"]) == (3, [])
+    said = run("mirror", "verify", "--manifest", **at, MIRROR__PUBLIC_KEYS="0" * 64)
+    assert said.code == 1
+    assert said.out.count(b"signature") == 3
+    (line,) = run("mirror", "verify", "--manifest", "--json", **at, MIRROR__PUBLIC_KEYS="0" * 64).lines
+    assert {fault["fault"] for fault in line["manifests"]["faults"]} == {"signature"}
+
+
 def test_records_of_manifests_are_read_by_everybody(run: Callable[..., Said], place: Any) -> None:
     asyncio.run(place.prepare(Record(Topic.MANIFESTS, 0, "k", b"{}", {"wiki": WIKI})))
     (line,) = run("journal", "read", "manifests").lines
