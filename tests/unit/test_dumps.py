@@ -7,6 +7,7 @@ import gzip
 import lzma
 import os
 import subprocess
+import threading
 import tracemalloc
 from typing import TYPE_CHECKING, Any
 
@@ -121,6 +122,15 @@ def test_without_a_program_for_7z_it_is_said_which_there_are(tmp_path: Path, mon
     assert "apt-get install" in (caught.value.hint or "")
 
 
+@pytest.mark.parametrize("ending", PACKED)
+def test_who_has_seen_enough_leaves_nothing_behind(tmp_path: Path, ending: str) -> None:
+    """A head is read of a file whose rest has been unpacked ahead, as far as that goes; then nobody unpacks any more."""
+    pages = [page(number, f"P {number}", "some words " * 20_000, number) for number in range(1, 20)]
+    path = written(tmp_path, ending, PACKED[ending](tmp_path, dump(*pages)))
+    assert dumps.site(path).wiki_id == "testwiki"
+    assert [thread.name for thread in threading.enumerate() if thread.name == "unpacking"] == []
+
+
 def test_without_its_library_it_is_said_which_extra_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "mwxml", None)
     with pytest.raises(Misconfigured, match="mwxml is not installed") as caught:
@@ -169,9 +179,7 @@ def test_titles_have_their_prefix_and_spaces(tmp_path: Path) -> None:
 
 
 def test_of_several_slots_the_main_one_counts(tmp_path: Path) -> None:
-    slot = (
-        '<content><role>mediainfo</role><origin>1</origin><model>x</model><text bytes="2">{}</text></content>'
-    )
+    slot = '<content><role>mediainfo</role><origin>1</origin><model>x</model><text bytes="2">{}</text></content>'
     found = revision(tmp_path, page(1, "File:A", "main", 3, namespace=6).replace("<sha1>", f"{slot}<sha1>z"))
     assert (found.text, found.sha1) == ("main", sha1(b"main"))
 
