@@ -53,6 +53,8 @@ def bootstrap(
     stdout.print(
         f"{told['taken']} pages of {len(tallies)} dumps are in the mirror, {told['diverged']} of them without a proven text"
     )
+    if taken := ", ".join(f"{number} ({told['namespaces'][number]})" for number in sorted(told["namespaces"], key=int)):
+        stdout.print(f"  their namespaces: {taken}; what the hub does not publish of these stays as the dump has it")
     for name in ("known", "left_alone"):
         if told[name]:
             stdout.print(f"  {told[name]} {'were known already' if name == 'known' else 'are in namespaces that are not taken'}")
@@ -104,10 +106,9 @@ def _fill(settings: Settings, store: Store, found: Sequence[Dumped]) -> tuple[di
 
 def _told(tallies: Sequence[Tally]) -> dict[str, Any]:
     """What came of all of them together."""
-    names = ("read", "taken", "diverged", "known", "left_alone")
-    set_aside = sum((tally.set_aside for tally in tallies), Counter[str]())
-    return (
-        {"dumps": len(tallies)}
-        | {name: sum(getattr(tally, name) for tally in tallies) for name in names}
-        | {"set_aside": set_aside}
-    )
+    told: dict[str, Any] = {"dumps": len(tallies)}
+    for name in ("read", "taken", "diverged", "known", "left_alone"):
+        told[name] = sum(getattr(tally, name) for tally in tallies)
+    for name in ("set_aside", "namespaces"):
+        told[name] = dict(sum((getattr(tally, name) for tally in tallies), Counter[str]()))
+    return told

@@ -11,7 +11,6 @@ stands diverged; a page that cannot be kept at all is set aside with a reason, a
 from __future__ import annotations
 
 import fnmatch
-import time
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -67,6 +66,7 @@ class Tally:
     known: int = 0
     left_alone: int = 0
     set_aside: Counter[str] = field(default_factory=Counter)
+    namespaces: Counter[str] = field(default_factory=Counter)  # of those taken
     done: bool = False
 
 
@@ -80,7 +80,7 @@ def head(path: Path, date: str | None = None) -> Dumped:
     if began is None:
         raise Misconfigured(f"{path} does not say when it was begun", hint="--date 2026-11-01: that day, or one before")
     began = began if began.tzinfo else began.replace(tzinfo=UTC)
-    if began.timestamp() > time.time():
+    if began > datetime.now(UTC):
         raise Misconfigured(f"{path} cannot have been begun at {day}: that is yet to come")
     site = dumps.site(path)
     if not site.wiki_id or not site.domain:
@@ -166,7 +166,7 @@ class Bootstrap:
         known = orjson.loads(self._store.meta(f"dump {dumped.path.absolute()}") or "null")
         if known is None or known["size"] != size:  # another file of that name is read from its start, and changes nothing twice
             return Tally(size)
-        return Tally(**{**known, "set_aside": Counter(known["set_aside"])})
+        return Tally(**known | {name: Counter(known[name]) for name in ("set_aside", "namespaces")})
 
     def _commit(self, dumped: Dumped, tally: Tally, portion: Sequence[Current]) -> None:
         with self._store.folding():
@@ -196,6 +196,7 @@ class Bootstrap:
             tally.known += 1
             return
         tally.taken += 1
+        tally.namespaces[str(current.page.namespace)] += 1
         tally.diverged += flaw is not None
 
 

@@ -351,16 +351,21 @@ def test_killed_anywhere_it_goes_on(tmp_path: Path, place: Place, run: Run, faul
 
 def test_the_command(tmp_path: Path, place: Place, run: Run) -> None:
     asyncio.run(place.prepare(change_record(HEARD, 12)))
-    path = written(tmp_path, dump(page(1, "A", "one", 3), page(2, "B", "x", 4, stored=b"y"), page(0, "C", "t", 5)))
+    path = written(
+        tmp_path, dump(page(1, "A", "one", 3), page(2, "Template:B", "x", 4, stored=b"y", namespace=10), page(0, "C", "t", 5))
+    )
     arguments = ("mirror", "bootstrap", str(path), str(tmp_path / "d*.xml"), "--date", iso())
     said = run(*arguments)
     assert (said.code, said.err) == (0, "")
     assert said.out.decode().splitlines() == [
-        "2 pages of 1 dumps are in the mirror, 1 of them without a proven text", "  1 set aside: bad_id",
+        "2 pages of 1 dumps are in the mirror, 1 of them without a proven text",
+        "  their namespaces: 0 (1), 10 (1); what the hub does not publish of these stays as the dump has it",
+        "  1 set aside: bad_id",
         "syncer mirror follow makes it current",
     ]  # fmt: skip
     (line,) = run(*arguments, "--json").lines
     assert (line["dumps"], line["taken"], line["diverged"], line["set_aside"]) == (1, 2, 1, {"bad_id": 1})
+    assert line["namespaces"] == {"0": 1, "10": 1}
     assert set(line["follows_from"].values()) == {0}
     assert json.loads(run("mirror", "export").out.splitlines()[0])["text"] == "one"
     assert run("mirror", "follow", "--until-idle", "0.1").code == 0
