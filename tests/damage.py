@@ -19,20 +19,16 @@ def damage(path: Path, chance: Random, share: float = 0.5) -> dict[str, int]:
     with closing(Store(path)) as store:
         db = store._db
         rows = db.execute("SELECT id, wiki, page_id FROM pages WHERE live ORDER BY id").fetchall()
-        for row, wiki_id, page_id in rows:
-            if chance.random() >= share:
-                continue
-            harm = chance.choice(sorted(done))
+        for number, (row, wiki_id, page_id) in enumerate(chance.sample(rows, round(share * len(rows)))):
             text = store.text(wiki_id, page_id)
+            harm = "missing" if text is None else sorted(done)[number % len(done)]
             with store.folding():
                 if harm == "missing":
                     for table in ("pages", "texts", "seals"):
                         db.execute(f"DELETE FROM {table} WHERE id = ?", (row,))  # noqa: S608
                 elif harm == "stale":
                     db.execute("UPDATE pages SET seq = max(1, seq - 1) WHERE id = ?", (row,))
-                elif text is None:
-                    continue
-                elif harm == "altered":
+                elif harm == "altered" and text is not None:
                     store._write_text(row, text[: len(text) // 2] + b" somebody else's words")
                 else:
                     key, sealed = seal(b"no frame of zstd")

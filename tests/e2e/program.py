@@ -62,6 +62,7 @@ class Syncer:
         }
         settings |= journal or {}
         self._environment = os.environ | {f"SYNCER_{name}": value for name, value in settings.items()}
+        self.ops = settings["OPS__LISTEN"]
         self.on_kafka = settings["JOURNAL__URL"].startswith("kafka:")
         self._started: list[subprocess.Popen[bytes]] = []
 
