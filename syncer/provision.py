@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -21,9 +22,10 @@ from syncer.journal.kafka.producer import STOP_WITHIN, WITHIN
 from syncer.journal.kafka.setup import differing
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from syncer.config import JournalSettings
+    from syncer.journal.kafka.setup import Differs
 
 LOOK = 0.1  # seconds
 HEARD_OF_WITHIN = 30.0  # seconds
@@ -62,10 +64,12 @@ async def apply(settings: JournalSettings) -> list[TopicState]:
                 [NewTopic(each.name, each.partitions, replication, topic_configs=dict(each.config)) for each in missing]
             )
             _check((code, f"{name}: {said or ''}") for name, code, said in answer.topic_errors)
-            await _until_there(admin, missing)
-        for state in states:
-            if state.differs:  # the request sets everything: what is not in it goes back to the cluster's default
-                await _alter(admin, state.plan)
+            await _until(partial(_there, admin, missing))
+        altered = [state.plan for state in states if state.differs]
+        for each in altered:  # the request sets everything: what is not in it goes back to the cluster's default
+            await _alter(admin, each)
+        with suppress(TimeoutError):  # of brokers that do not take a setting the next plan tells
+            await _until(partial(_set, admin, altered))
         return states
 
 
@@ -95,21 +99,31 @@ async def _replication(admin: AIOKafkaAdminClient, settings: JournalSettings) ->
     return settings.kafka.replication or min(REPLICATION, brokers)
 
 
-async def _until_there(admin: AIOKafkaAdminClient, plans: Sequence[TopicPlan]) -> None:
-    """A topic that was made is heard of by every broker a moment later."""
+async def _until(so: Callable[[], Awaitable[bool]]) -> None:
+    """Brokers hear of what was made or set a moment later."""
     async with asyncio.timeout(HEARD_OF_WITHIN):
-        while True:
-            topics = await admin.describe_topics([each.name for each in plans])
-            if not any(topic["error_code"] or any(part["leader"] < 0 for part in topic["partitions"]) for topic in topics):
-                return
+        while not await so():  # noqa: ASYNC110 - they tell nobody
             await asyncio.sleep(LOOK)
+
+
+async def _there(admin: AIOKafkaAdminClient, plans: Sequence[TopicPlan]) -> bool:
+    topics = await admin.describe_topics([each.name for each in plans])
+    return not any(topic["error_code"] or any(part["leader"] < 0 for part in topic["partitions"]) for topic in topics)
+
+
+async def _set(admin: AIOKafkaAdminClient, plans: Sequence[TopicPlan]) -> bool:
+    return not any((await _differing(admin, plans)).values())
+
+
+async def _differing(admin: AIOKafkaAdminClient, plans: Sequence[TopicPlan]) -> dict[str, Differs]:
+    return await differing(admin._client, plans) if plans else {}  # noqa: SLF001 - it has no other
 
 
 async def _look(admin: AIOKafkaAdminClient, settings: JournalSettings, replication: int) -> list[TopicState]:
     plans = plan(settings)
     there = {topic["topic"]: topic for topic in await admin.describe_topics([each.name for each in plans])}
     wanted = [each.held_by(_copies(each, there[each.name]) or replication) for each in plans]
-    found = await differing(admin._client, [each for each in wanted if _copies(each, there[each.name])])  # noqa: SLF001 - it has no other
+    found = await _differing(admin, [each for each in wanted if _copies(each, there[each.name])])
     return [TopicState(each, each.name not in found, found.get(each.name, {})) for each in wanted]
 
 

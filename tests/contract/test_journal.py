@@ -457,5 +457,5 @@ def test_a_wiki_is_where_kafkas_own_partitioner_would_put_it() -> None:
 def test_set_asides_have_one_partition_more_and_positions_one() -> None:
     assert {topic: partitions_of(topic, 12) for topic in Topic} == {
         Topic.CHANGES: 12, Topic.MUTATIONS: 12, Topic.PROGRESS: 12, Topic.WATERMARKS: 12, Topic.SET_ASIDE: 13, Topic.POSITIONS: 1,
-        Topic.RECEIPTS: 12, Topic.REQUESTS: 12,
+        Topic.RECEIPTS: 12, Topic.REQUESTS: 12, Topic.MANIFESTS: 12,
     }  # fmt: skip

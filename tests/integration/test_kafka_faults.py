@@ -147,6 +147,7 @@ def test_a_topic_that_is_deleted_under_hub_and_mirror_is_the_operators(
     hub = hubs(cluster, fresh("deleted"))
     process, mirror = hub.start("run"), hub.start("mirror", "follow")
     land.work(20, 10.0).result(PATIENCE)
+    until((hub.folder / "mirror.db").exists, "the mirror does not begin", process, mirror)
     until(hub.export, "nothing arrives", process, mirror)
 
     async def delete() -> None:

@@ -150,8 +150,8 @@ class KafkaJournal:
 
     async def doubts(self) -> list[str]:
         """See :meth:`syncer.journal.Journal.doubts`."""
-        copies = await self._find(self._plan)
         try:
+            copies = await self._find(self._plan)
             async with reaching(self._link, "ask how the topics are set"), asyncio.timeout(WITHIN):
                 plans = [each.held_by(copies[name].copies) for name, each in self._plan.items()]
                 found = await differing(self._client, plans)
