@@ -53,7 +53,7 @@ async def _check(journal: Journal, wiki_id: str, at: float, starts: Mapping[int,
         known = [await _oldest(journal, Topic.MUTATIONS, part)]
     else:  # none were removed: the hub has to have been at work by then, whatever happened on this wiki
         known = [await _oldest(journal, Topic.MUTATIONS, each) for each, start in starts.items() if not start]
-        known.append(await _oldest(journal, Topic.CHANGES, part))
+        known += [await _oldest(journal, Topic.CHANGES, each) for each in starts]
     oldest = min((time for time in known if time is not None), default=None)
     if oldest is None or oldest > at:
         back = "holds nothing yet" if oldest is None else f"goes back to {_iso(oldest)}"

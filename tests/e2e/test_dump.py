@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 import os
 import random
 import subprocess
@@ -109,7 +110,9 @@ def test_a_dump_made_while_people_work(
     program.finish("run", "--until-idle", IDLE)
 
     for options in ((), ("--set", f"mirror.path={late}", "--set", "mirror.heal=api")):
-        program.finish(*options, "mirror", "follow", "--until-idle", "1")
+        came = json.loads(program.ask(*options, "mirror", "follow", "--until-idle", "1", "--json"))
         assert differences(lab, program, *options) == []
         assert {page["wiki_id"] for page in program.export(*options)} == {WIKI_ID}
         program.ask(*options, "mirror", "verify")
+    assert came["applied"]["patch"] > 0
+    assert came["healed"] + came["pages_diverged"] < BESIDE // 4, "most of what does not fit at first comes right by itself"
