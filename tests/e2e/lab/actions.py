@@ -67,7 +67,7 @@ class Editor:
 
     def revert(self) -> None:
         title = self._pick()
-        slots = [revision["slots"]["main"] for revision in self._history(title)]
+        slots = [revision["slots"]["main"] for revision in self._history(title, "|content|contentmodel", rvslots="main")]
         texts = [slot["content"] for slot in slots if "content" in slot and slot["contentmodel"] == "wikitext"]
         if not texts:
             raise Skipped
@@ -207,8 +207,8 @@ class Editor:
     def file_revert(self) -> None:
         if not self._files:
             self.upload()
-        name = self.random.choice(self._files)
-        old = self._old_version(name)
+        names = self.random.sample(self._files, len(self._files))
+        name, old = next(((name, old) for name in names if (old := self._old_version(name))), (names[0], ""))
         if not old:
             time.sleep(1.1)  # a version is known by the second it is of
             self._upload(name)
@@ -385,10 +385,10 @@ class Editor:
         text: str = slot.get("content") or ""
         return text
 
-    def _history(self, title: str) -> list[dict[str, Any]]:
+    def _history(self, title: str, what: str = "", **more: Any) -> list[dict[str, Any]]:
         """Up to 50 revisions, newest first."""
-        wanted = "ids|timestamp|content|contentmodel"
-        (page,) = self.alice.query(prop="revisions", titles=title, rvlimit=50, rvprop=wanted, rvslots="main")["pages"]
+        asked = {"prop": "revisions", "titles": title, "rvlimit": 50, "rvprop": f"ids|timestamp{what}", **more}
+        (page,) = self.alice.query(**asked)["pages"]
         if "revisions" not in page:
             raise Skipped
         revisions: list[dict[str, Any]] = page["revisions"]
