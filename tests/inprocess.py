@@ -363,5 +363,7 @@ class Rig:
         revs = [rev for wiki in self.farm.wikis.values() for rev in wiki.revs.values()]
         users = {json.dumps(rev.by.user.name, ensure_ascii=False) for rev in revs}
         parts = {line for rev in revs for line in (rev.by.comment, *rev.text.decode(errors="replace").splitlines()[:3])}
-        words = {json.dumps(part, ensure_ascii=False)[1:-1] for part in parts if len(part) > 20}  # shorter ones may be in a title
+        words = {
+            json.dumps(part, ensure_ascii=False)[1:-1] for part in parts if len(part) > 20 and " " in part
+        }  # others may be in a title
         return [("6", part) for part in users | words if part in everything]

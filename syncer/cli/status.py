@@ -83,6 +83,8 @@ def _known(feed: dict[str, Any], reconcile: dict[str, Any]) -> Iterator[tuple[st
         filled = reconcile["filled"].get(f"{start} to {end}")
         known = "" if filled is None or not reconcile["wikis"] else f", filled for {filled} of {reconcile['wikis']} wikis"
         yield "known gap", f"{start or 'everything before'} {'to ' * bool(start)}{end}{known}"
+    if reconcile["rescoping"]:
+        yield "wikis not as they are wanted", f"{reconcile['rescoping']} of {reconcile['wikis']}"
     yield from _by_reason("found by reconciling", reconcile["found"])
     newest = feed["newest_event"]
     age = newest and (datetime.now(UTC) - datetime.fromisoformat(newest)).total_seconds()

@@ -120,4 +120,4 @@ class House:
     async def _learn(self) -> None:
         """Learn what gaps the feed has, and which wikis have filled them."""
         await self.reconcile.learn()
-        await self.work(partial(self.settler.learn, self.reconcile.gaps, self.reconcile.filled))
+        await self.work(partial(self.settler.learn, self.reconcile.gaps, self.reconcile.filled, self.reconcile.unread))

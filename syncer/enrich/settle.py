@@ -339,10 +339,11 @@ class Settler:
         records = [*self._closing.pop(partition, ()), Record(Topic.PROGRESS, partition, PROGRESS_KEY, progress.encode())]
         return [*records, *self.tallies.records(partition), *self.watermarks.records(partition, progress)]
 
-    def learn(self, gaps: tuple[Gap, ...], filled: Mapping[str, frozenset[Gap]]) -> None:
-        """Take note of the gaps that the feed has, and of those that are closed, by wiki."""
-        if (gaps, filled) != (self.watermarks.gaps, self.watermarks.filled):
-            self.watermarks.gaps, self.watermarks.filled = gaps, filled
+    def learn(self, gaps: tuple[Gap, ...], filled: Mapping[str, frozenset[Gap]], unread: Mapping[str, Gap] | None = None) -> None:
+        """Take note of the gaps that the feed has, of those that are closed, by wiki, and of what was passed over of each."""
+        marks, unread = self.watermarks, unread or {}
+        if (gaps, filled, unread) != (marks.gaps, marks.filled, marks.unread):
+            marks.gaps, marks.filled, marks.unread = gaps, filled, unread
             self._dirty.update(self.progress)
 
     # -- counting ----------------------------------------------------------------------------------------------------

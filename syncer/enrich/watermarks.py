@@ -43,11 +43,14 @@ async def said_before(journal: Journal, partitions: Iterable[int]) -> dict[str, 
 
 @dataclass(slots=True)
 class Watermarks:
-    """``partitions`` is how many the journal has. ``filled``: the gaps that are closed, by wiki. Used in the store's thread."""
+    """``partitions`` is how many the journal has. By wiki: ``filled``, the gaps that are closed, and ``unread``, a span in which
+    was passed over what is wanted now. Used in the store's thread.
+    """
 
     partitions: int
     gaps: tuple[Gap, ...] = ()
     filled: Mapping[str, frozenset[Gap]] = field(default_factory=dict)
+    unread: Mapping[str, Gap] = field(default_factory=dict)
     said: dict[str, Said] = field(default_factory=dict)
     _wikis: dict[int, set[str]] = field(default_factory=dict)
     _marks: dict[int, list[tuple[int, str]]] = field(default_factory=dict)
@@ -69,7 +72,8 @@ class Watermarks:
 
     def open_gaps(self, wiki_id: str) -> tuple[Gap, ...]:
         """The spans of feed time known to be missing of a wiki."""
-        return tuple(gap for gap in self.gaps if gap not in self.filled.get(wiki_id, ()))
+        unread = (self.unread[wiki_id],) if wiki_id in self.unread else ()
+        return (*(gap for gap in self.gaps if gap not in self.filled.get(wiki_id, ())), *unread)
 
     def records(self, partition: int, progress: Progress) -> list[Record]:
         """Those that are to be appended with a partition's progress."""

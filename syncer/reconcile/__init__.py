@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -28,6 +28,7 @@ from syncer.clock import now_iso
 from syncer.faultpoints import at
 from syncer.fetch import MOST_VALUES, Span
 from syncer.journal import Record, Topic, change_record, latest, partition_of
+from syncer.reconcile.asking import Api, Found
 from syncer.reconcile.compare import Compare, about
 from syncer.reconcile.leaving import keeps, not_wanted
 from syncer.reconcile.position import newest_resume
@@ -41,43 +42,16 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from syncer.config import Settings
-    from syncer.fetch import Listing
     from syncer.journal import Journal, Stored
-    from syncer.model import Answer, Change, Site
+    from syncer.model import Change
     from syncer.store import Store
+
+__all__ = ["Api", "Reconcile"]
 
 log = structlog.get_logger()
 
 SETTLED = 120.0  # seconds: what is younger may still be on its way here, and both ends of a span overlap by as much
 TELL_EVERY = 20  # pages of a list between two lines in the log
-
-
-class Api(Protocol):
-    """What is asked of the wikis; see :class:`syncer.fetch.WikiApi`."""
-
-    @property
-    def ahead(self) -> float:
-        """Seconds by which this machine's clock is ahead of the wikis'."""
-
-    async def glance(self, wiki_id: str, domain: str, *, titles: Sequence[str] = (), page_ids: Sequence[int] = ()) -> Answer:
-        """Ask for pages as they are now, but for their texts."""
-
-    async def listed(self, wiki_id: str, domain: str, name: str, span: Span, more: str | None) -> Listing:
-        """Ask for a page of a list."""
-
-    async def site(self, wiki_id: str, domain: str) -> Site:
-        """Ask the wiki about itself."""
-
-
-@dataclass(slots=True)
-class _Page:
-    """A page of a list on its way: what was found on it, what has to be looked at yet, and the job that follows."""
-
-    job: Job
-    following: Job | None
-    changes: list[Change]
-    titles: list[str]
-    asked: int = 1
 
 
 @dataclass(slots=True)
@@ -102,7 +76,7 @@ class Reconcile:
     _wikis: dict[str, Reconciled] = field(default_factory=dict)
     _met: dict[str, str] = field(default_factory=dict)  # with their domains
     _heard: set[str] = field(default_factory=set)
-    _pages: dict[str, _Page] = field(default_factory=dict)
+    _pages: dict[str, Found] = field(default_factory=dict)
     _not_before: dict[str, float] = field(default_factory=dict)
     _last: dict[str, float] = field(default_factory=dict)
     _reached: float | None = None  # how far ingest is, in seconds since the epoch
@@ -202,15 +176,31 @@ class Reconcile:
         """The known gaps that are closed, by wiki."""
         return {wiki_id: frozenset(each.filled) for wiki_id, each in self._wikis.items() if each.filled}
 
+    @property
+    def unread(self) -> Mapping[str, tuple[str, str]]:
+        """From when to when changes of namespaces were passed over that are wanted now, by wiki."""
+        return {
+            wiki_id: self._passed_over(each) for wiki_id, each in self._wikis.items() if without(each.scope or (), each.complete)
+        }
+
+    def _passed_over(self, each: Reconciled) -> tuple[str, str]:
+        until = _seconds(each.since)
+        return _iso(min(until, max(self._begun(), until - REACHES_BACK))), _iso(until)
+
     def filling(self, out: frozenset[str]) -> dict[str, str]:
         """The wikis of which a gap is being filled, or has to be, and where that is; not those out of the way.
 
         And those of which pages are told to be wanted no more, or that were not wanted before.
         """
-        leaving = {each.wiki_id: f"leaving {each.leaving}" for each in self._wikis.values() if each.leaving is not None}
+        leaving = {
+            each.wiki_id: f"not wanted any more, after page {each.leaving}"
+            for each in self._wikis.values()
+            if each.leaving is not None
+        }
         jobs = ((wiki_id, self._next_job(each)) for wiki_id, each in self._wikis.items() if wiki_id not in out)
         filling = {wiki_id: job for wiki_id, job in jobs if job and job.by != "window"}
-        return {wiki_id: f"{job.listed} {job.more or job.start}" for wiki_id, job in filling.items()} | leaving
+        told = {"gap": "", SCOPE_JOB: "not wanted before: "}
+        return {wiki_id: f"{told[job.by]}{job.listed} {job.more or job.start}" for wiki_id, job in filling.items()} | leaving
 
     def ready(self, now: float) -> Iterator[str]:
         """The wikis that there is something to ask of: gaps first, then windows, then whoever was asked longest ago."""
@@ -236,10 +226,10 @@ class Reconcile:
             start = min(_seconds(gap[0] or gap[1]), _seconds(each.window_to))
             return Job("gap", _iso(start - SETTLED), _iso(_seconds(gap[1]) + SETTLED), gap=gap)
         if each.leaving is None and each.rescoping:
-            start = max(self._begun(), time.time() - REACHES_BACK)
             namespaces = without(each.scope or (), each.complete)
             restricted = () if namespaces == ALL else tuple(map(int, namespaces))
-            return Job(SCOPE_JOB, _iso(start - SETTLED), _iso(_seconds(each.since) + SETTLED), namespaces=restricted)
+            since, until = map(_seconds, self._passed_over(each))
+            return Job(SCOPE_JOB, _iso(since - SETTLED), _iso(until + SETTLED), namespaces=restricted)
         upto, since = self._upto(), _seconds(each.window_to)
         if upto - since < self.settings.reconcile.interval:
             return None
@@ -267,7 +257,7 @@ class Reconcile:
         elif page:
             await self._commit(each, page)
 
-    async def _list(self, each: Reconciled, job: Job) -> _Page:
+    async def _list(self, each: Reconciled, job: Job) -> Found:
         """Read a page of a list."""
         if not each.job and job.by != "window":
             job = await self._begin_with(each, job)
@@ -283,7 +273,7 @@ class Reconcile:
             following = following or job._replace(listed="pages", more=None)
         rows = about(listing.rows, job.namespaces)
         changes, titles = await self.work(partial(self._compare(each).happened, rows))
-        return _Page(job, following, changes, titles)
+        return Found(job, following, changes, titles)
 
     async def _begin_with(self, each: Reconciled, job: Job) -> Job:
         """Say that it begins; where all namespaces are wanted from now on, learn which are new."""
@@ -297,17 +287,17 @@ class Reconcile:
             namespaces = {number for number in site.namespaces.values() if number >= 0}.difference(each.complete)
         return job._replace(namespaces=tuple(sorted(namespaces)) if len(namespaces) <= MOST_VALUES else ())
 
-    async def _once_published(self, each: Reconciled, job: Job) -> _Page:
+    async def _once_published(self, each: Reconciled, job: Job) -> Found:
         """Look at some of the pages that are published no more: those that had left what is wanted may be wanted again."""
         page_ids = await self.work(partial(self.store.seen.gone, each.wiki_id, int(job.more or 0), MOST_VALUES))
         if not page_ids:
-            return _Page(job, None, [], [], asked=0)
+            return Found(job, None, [], [], asked=0)
         RECONCILE_REQUESTS.labels(job.by).inc()
         answer = await self.api.glance(each.wiki_id, each.domain, page_ids=page_ids)
         changes = await self.work(partial(self._compare(each).pages, answer))
-        return _Page(job, job._replace(more=str(page_ids[-1])), changes, [])
+        return Found(job, job._replace(more=str(page_ids[-1])), changes, [])
 
-    async def _look(self, each: Reconciled, page: _Page) -> None:
+    async def _look(self, each: Reconciled, page: Found) -> None:
         """Look at some of the pages that the log names."""
         asked = page.titles[:MOST_VALUES]
         RECONCILE_REQUESTS.labels(page.job.by).inc()
@@ -332,7 +322,7 @@ class Reconcile:
         namespaces = self.settings.wiki.namespaces
         return "*" in namespaces or namespace in namespaces
 
-    async def _commit(self, each: Reconciled, page: _Page) -> None:
+    async def _commit(self, each: Reconciled, page: Found) -> None:
         """Append what was found on a page of a list, with how far that is."""
         job, done = page.job, replace(each, job=page.following)
         if page.following is None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from syncer.config import WikiSettings
@@ -9,6 +12,8 @@ from syncer.demo.actions import Workload
 from syncer.demo.farm import Farm
 from syncer.demo.sites import SITES
 from syncer.feed import Scope
+from syncer.journal import Topic
+from syncer.status import read_status
 from tests.inprocess import ANYTHING, Rig, Trouble
 from tests.property.test_hub import TOLD, by_key, hub_store, live
 from tests.property.test_hub import Scenario as Pace
@@ -62,7 +67,7 @@ async def ends_well(rig: Rig) -> None:
     """
     rig.trouble = Trouble()
     for wiki in rig.farm.wikis.values():
-        wiki.edit("Heard of", rig.clock.iso())
+        wiki.edit("Heard of", f"This was said at {rig.clock.iso()}.")
     await rig.drain()
     await rig.replay()
     await rig.drain()
@@ -105,3 +110,80 @@ def test_filters_change_from_start_to_start(
             run(monkeypatch, lambda clock, seed=seed: main(clock, seed))  # type: ignore[misc]
         except AssertionError as error:
             raise AssertionError(f"seed {seed}: {error}") from error
+
+
+def test_pages_that_left_come_back_however_long_ago_they_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wikis tell of 30 days; and nothing is asked for what was wanted all the time."""
+
+    async def main(clock: Clock) -> None:
+        farm = Farm(SITES[:2], seed=1, clock=clock.time)
+        rig = Rig(farm, clock, tmp_path, reconcile=LISTS_ALONE, wiki=SCOPES["articles and talk"])
+        await rig.open()
+        async with rig.running():
+            for wiki in farm.wikis.values():
+                for title in ("A", "Talk:A", "User:A"):
+                    wiki.edit(title, f"{title} as it was")
+            await rig.drain()
+        for name, count in (("articles", 2), ("nothing that may be asked", 0), ("articles", 2), ("articles and talk", 4)):
+            await asyncio.sleep(40 * DAY)
+            wants(rig, SCOPES[name])
+            begun = len(rig.starts)
+            async with rig.running():
+                for wiki in farm.wikis.values():
+                    wiki.edit("User:B", f"unwanted, in the days of {name}")
+                await rig.feed()
+                await until_watermarks_are_whole(rig)
+            assert len(await rig.mirrored()) == count
+            if name == "nothing that may be asked":
+                assert len(rig.starts) == begun
+        assert {page["title"] for page in await rig.mirrored()} == {"A", "Talk:A"} | {
+            page["title"] for page in rig.farm.export() if page["namespace"] == 1
+        }
+        assert not await rig.violations()
+        await rig.journal.close()
+
+    run(monkeypatch, main)
+
+
+async def until_watermarks_are_whole(rig: Rig) -> None:
+    """Until then it is told what is missing: from when to when what is wanted now was passed over."""
+    await rig.drain()
+    await rig.mark()
+    await rig.drain()
+    newest = {record["key"]: record["value"] for record in await rig.records(Topic.WATERMARKS)}
+    assert {wiki_id: value["gaps"] for wiki_id, value in newest.items()} == {wiki_id: [] for wiki_id in newest}
+
+
+def test_a_wiki_says_what_is_missing_until_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main(clock: Clock) -> None:
+        farm = Farm(SITES[:2], seed=1, clock=clock.time)
+        rig = Rig(farm, clock, tmp_path, reconcile=LISTS_ALONE, wiki=SCOPES["articles"])
+        await rig.open()
+        async with rig.running():
+            for wiki in farm.wikis.values():
+                for title in ("A", "Talk:A", "User:A"):
+                    wiki.edit(title, f"{title} as it was")
+            await rig.drain()
+            await rig.mark()
+            await rig.drain()
+        wants(rig, SCOPES["articles and talk"])
+        rig.broken = {"dewiki": "unavailable"}
+        began, since = len(rig.starts), clock.time()
+        async with rig.running():
+            await asyncio.sleep(60)
+            assert list(rig.enrich.status()["filling"]) == ["dewiki"]  # type: ignore[call-overload]
+            assert not rig.enrich.status()["idle"]
+            newest = {record["key"]: record["value"]["gaps"] for record in await rig.records(Topic.WATERMARKS)}
+            assert newest["enwiki"] == []
+            ((start, end),) = newest["dewiki"]
+            assert start < end == datetime.fromtimestamp(since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            assert (await read_status(rig.journal))["reconcile"]["rescoping"] == 1
+            rig.broken = {}
+            await until_watermarks_are_whole(rig)
+            assert (await read_status(rig.journal))["reconcile"]["rescoping"] == 0
+        asked = Counter((wiki_id, kind) for _, wiki_id, kind, _ in rig.starts[began:] if wiki_id == "enwiki")
+        assert asked == {("enwiki", "recentchanges"): 1, ("enwiki", "logevents"): 1, ("enwiki", "revids"): 1}
+        assert {page["title"] for page in await rig.mirrored()} == {"A", "Talk:A", "Diskussion:A"}
+        await rig.journal.close()
+
+    run(monkeypatch, main)

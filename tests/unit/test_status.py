@@ -79,6 +79,7 @@ async def test_a_new_journal_is_balanced_and_has_nothing_to_tell(journal: Journa
         "upstream_hash_wrong": 0, "open_set_asides": {},
         "feed": {"skipped": {}, "set_aside": {}, "gaps": [], "newest_event": None},
         "reconcile": {"wikis": 0, "rescoping": 0, "found": {}, "asked": {}, "filled": {}},
+        "manifests": {"last_hour": None},
     }  # fmt: skip
 
 
@@ -270,14 +271,14 @@ async def test_set_asides_are_listed_oldest_first_with_what_a_replay_repeats(jou
     assert await set_asides(journal) == [
         {
             "key": f"id-{number}", "partition": partition, "reason": "no_answer", "detail": "detail",
-            "at": f"2026-11-02T10:00:0{number}Z", "wiki_id": "wiki0", "titles": [f"Page {number}"], "rev_ids": [number],
+            "at": f"2026-11-02T10:00:0{number}Z", "wiki_id": "wiki0", "titles": [f"Page {number}"], "rev_ids": [number], "page_ids": [],
             "closed_by": None, "entry": aside(number, at=f"2026-11-02T10:00:0{number}Z"),
         }
         for number, partition in ((1, 0), (2, 2))
     ] + [
         {
             "key": "raw", "partition": PARTITIONS, "reason": "bad_json", "detail": "at 7", "at": "2026-11-02T10:00:03Z",
-            "wiki_id": None, "titles": [], "rev_ids": [], "closed_by": None, "entry": raw,
+            "wiki_id": None, "titles": [], "rev_ids": [], "page_ids": [], "closed_by": None, "entry": raw,
         }
     ]  # fmt: skip
 
