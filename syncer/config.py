@@ -181,7 +181,7 @@ class HealSettings(Section):
 class ManifestSettings(Section):
     """What is said, and signed, of every hour."""
 
-    key: str = "<state>/manifests.key"
+    key_file: str = "<state>/manifests.key"
 
 
 def _with_port(value: str) -> str:

@@ -193,7 +193,7 @@ class Hub:
         session = await stack.enter_async_context(aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()))
         self.meter = Meter(settings.api.requests_per_minute // self.part.shard.of)
         enrich.api = WikiApi(session, settings.api, settings.wiki, settings.contact, _counted(enrich, self.meter))
-        enrich.signer = signer(sqlite.expand(settings.manifests.key, "manifests.key"), create=True)
+        enrich.signer = signer(sqlite.expand(settings.manifests.key_file, "manifests.key_file"), create=True)
         enrich.watch.on_outcome.append(_measure)
         telemetry.CHANGES_QUEUED.set_function(enrich.queued)
         telemetry.WIKIS_OUT.set_function(lambda: len(enrich.wikis_out))

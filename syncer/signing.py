@@ -56,7 +56,7 @@ def signer(path: Path, *, create: bool = False) -> Signer:
     except OSError as error:
         raise Misconfigured(
             f"the key that manifests are signed with, {path}, cannot be had: {error.strerror}",
-            hint="correct manifests.key; syncer run makes it where it may",
+            hint="correct manifests.key_file; syncer run makes it where it may",
         ) from error
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise Misconfigured(f"{path} is no private key: {type(error).__name__}", hint="put the right file there") from error

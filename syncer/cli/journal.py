@@ -21,13 +21,16 @@ app.add_typer(journal, name="journal")
 def read(
     topic: Annotated[Topic, typer.Argument(help="Which records.")],
     wiki: Annotated[str | None, typer.Option(help="Only those whose header names this wiki id.")] = None,
+    salt: Annotated[
+        bool, typer.Option("--salt", help="Also what goes into a mutation's hash, as a header of that name.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="JSON lines; that is the only form there is.")] = True,  # noqa: ARG001
 ) -> None:
     """Write a JSON line a record: partition, offset, key, headers, value."""
-    raise typer.Exit(run_async(_read(options.settings(log_level="warning"), topic, wiki)))
+    raise typer.Exit(run_async(_read(options.settings(log_level="warning"), topic, wiki, salt=salt)))
 
 
-async def _read(settings: Settings, topic: Topic, wiki: str | None) -> None:
+async def _read(settings: Settings, topic: Topic, wiki: str | None, *, salt: bool) -> None:
     source = await open_journal(settings.journal, create=False)
     try:
         bounds = [await source.bounds(topic, partition) for partition in range(partitions_of(topic, source.partitions))]
@@ -43,7 +46,7 @@ async def _read(settings: Settings, topic: Topic, wiki: str | None) -> None:
                             "partition": partition,
                             "offset": record.offset,
                             "key": record.key,
-                            "headers": dict(record.headers) | ({"salt": record.salt} if record.salt else {}),
+                            "headers": dict(record.headers) | ({"salt": record.salt} if salt and record.salt else {}),
                             "value": orjson.Fragment(record.value),
                         }
                     )

@@ -32,7 +32,7 @@ def key(
 ) -> None:
     """Print the public key of the hub here, for partners to pin; never the other one."""
     settings = options.settings(log_level="warning")
-    found = signer(sqlite.existing(settings.manifests.key, "manifests.key", "syncer run"))
+    found = signer(sqlite.existing(settings.manifests.key_file, "manifests.key_file", "syncer run"))
     print_json({"public_key": found.public, "pem": found.public_pem}) if json else stdout.print(found.public)
 
 

@@ -128,7 +128,7 @@ class Manifests:
                 continue
             for record in (record for record in records if record.offset < to):
                 part.spans.setdefault(record.headers["wiki"], Span()).take(
-                    record.offset, record.key, record.headers["kind"], record.digest
+                    record.offset, record.key, record.headers.get("kind", ""), record.digest
                 )
             part.read_to = min(to, records[-1].offset + 1) if records else to
         return part.read_to >= to

@@ -166,7 +166,7 @@ class _Partition:
             while wiki.waiting and record.offset >= wiki.waiting[0].to:
                 self._compare(wiki, start)
             if wiki.waiting and record.offset >= wiki.waiting[0].start:
-                wiki.span.take(record.offset, record.key, record.headers["kind"], record.digest)
+                wiki.span.take(record.offset, record.key, record.headers.get("kind", ""), record.digest)
             else:
                 self._untold(wiki, record)
         for wiki_id, wiki in self.wikis.items():

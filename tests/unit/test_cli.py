@@ -34,7 +34,7 @@ VERBS: list[list[str]] = [
     ["mirror", "export"], ["journal"], ["journal", "read"], ["check-config"], ["status"], ["health"], ["demo"], ["repair"],
     ["set-aside"], ["set-aside", "list"], ["set-aside", "replay"], ["set-aside", "close"], ["version"],
     ["topics"], ["topics", "plan"], ["topics", "apply"], ["redactions"],
-    ["redactions", "status"],
+    ["redactions", "status"], ["manifests"], ["manifests", "key"], ["mirror", "status"],
 ]  # fmt: skip
 
 
@@ -160,6 +160,7 @@ def test_journal_read_writes_a_json_line_a_record(run: Run, place: Place) -> Non
         Record(Topic.MUTATIONS, 3, "w:2", b"null", {"wiki": "w"}),
     ]
     asyncio.run(place.prepare(*records))
+    assert all(len(line["headers"]["salt"]) == 32 for line in run("journal", "read", "mutations", "--salt").lines)
     said = run("journal", "read", "mutations")
     assert (said.code, said.err) == (0, "")
     assert [list(line) for line in said.lines] == [["partition", "offset", "key", "headers", "value"]] * 3
