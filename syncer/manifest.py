@@ -171,10 +171,11 @@ class Tally:
 
 
 class Mark(NamedTuple):
-    """Up to where the manifests of a partition are made: for this hour, and the records before ``to``."""
+    """Up to where the manifests of a partition are made: for this hour, and the records before ``to``; with which public key."""
 
     hour: str
     to: int
+    signed_with: str = ""
 
     def encode(self) -> bytes:
         """As JSON, for the journal."""
@@ -184,4 +185,4 @@ class Mark(NamedTuple):
     def decode(cls, value: bytes) -> Mark:
         """Read what :meth:`encode` wrote."""
         part = orjson.loads(value)
-        return cls(part["hour"], part["to"])
+        return cls(part["hour"], part["to"], part["signed_with"])

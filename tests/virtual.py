@@ -100,9 +100,9 @@ def run(monkeypatch: pytest.MonkeyPatch, main: Callable[[Clock], Coroutine[Any, 
         for module in CLOCKED:
             patch.setattr(f"{module}.time", SimpleNamespace(time=clock.time, monotonic=clock.monotonic))
         patch.setattr("syncer.enrich.now_iso", clock.iso)
-        patch.setattr("syncer.reconcile.now_iso", clock.iso)
         patch.setattr("syncer.enrich.heals.now_iso", clock.iso)
         patch.setattr("syncer.enrich.manifests.now_iso", clock.iso)
+        patch.setattr("syncer.reconcile.now_iso", clock.iso)
         patch.setattr("syncer.journal.sqlite.POLL", 60.0)  # no other process appends, so nobody has to look out for it
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
             return runner.run(main(clock))

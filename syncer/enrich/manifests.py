@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from syncer import telemetry
 from syncer.clock import now_iso
 from syncer.errors import ResumeLost
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from syncer.enrich.settle import Settler
     from syncer.journal import Journal
     from syncer.signing import Signer
+
+log = structlog.get_logger()
 
 EVERY = HOUR  # from one manifest to the next
 LOOK_EVERY = 15.0  # seconds between two readings: so at the hour's end only the last of it is still to be read
@@ -81,9 +85,15 @@ class Manifests:
                 if key.startswith(tally_key("")):
                     self.settler.tallies.of[key.removeprefix(tally_key(""))] = Tally.decode(each.value)
         telemetry.MANIFESTS_OVERDUE.set_function(self.overdue)
+        if max(part.mark for part in self._parts.values()).signed_with != self.signer.public:
+            log.warning(
+                "manifests are signed with another key than before: partners who pinned that one are told of wrong signatures",
+                public_key=self.signer.public,
+                hint="put the key file of the hub before in the place of manifests.key_file, or give partners the public key",
+            )
 
     def _begin(self, partition: int) -> Mark:
-        mark = Mark(_hour(time.time()), self.settler.store.offset(partition))
+        mark = Mark(_hour(time.time()), self.settler.store.offset(partition), self.signer.public)
         self.settler.append([Record(Topic.PROGRESS, partition, MARK_KEY, mark.encode())])
         return mark
 
@@ -99,7 +109,7 @@ class Manifests:
                 if hour > part.mark.hour:
                     to = await self.work(partial(self._cut, partition))
                     if await self._read(partition, part, to, stop):
-                        await self.work(partial(self._tell, partition, part, Mark(hour, to)))
+                        await self.work(partial(self._tell, partition, part, Mark(hour, to, self.signer.public)))
                 else:
                     await self._read(partition, part, (await self.journal.bounds(Topic.MUTATIONS, partition))[1], stop)
             await unless(stop, LOOK_EVERY)

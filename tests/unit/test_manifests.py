@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import jsonschema  # type: ignore[import-untyped]
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from syncer import signing
 from syncer.errors import Misconfigured
@@ -115,6 +116,28 @@ def test_a_hub_that_ended_begins_where_the_one_before_has_told(tmp_path: Path, m
     found = checking(monkeypatch, tmp_path, act)
     assert not found.faults
     assert found.manifests["right"] == 4
+
+
+def test_a_hub_with_another_key_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A standby that has a key of its own, and takes over."""
+    warned: list[list[str]] = []
+
+    async def act(hub: Hub) -> None:
+        await three_hours(hub)
+        other = signing.signer(tmp_path / "other", create=True)
+        for signer in (hub.signer, other):
+            hub.signer = signer
+            hub.thread.shutdown()
+            with capture_logs() as logs:
+                await hub.start()
+            warned.append([line["public_key"] for line in logs if "another key" in line["event"]])
+        await hub.publish(hub.pages.snapshot(7, "Seven", b"seven"))
+        await hub.hours()
+        warned[1].remove(other.public)
+
+    found = checking(monkeypatch, tmp_path, act)
+    assert warned == [[], []]
+    assert faults(found) == ["signature"]
 
 
 def test_what_the_mirror_has_not_read_is_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
