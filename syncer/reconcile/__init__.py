@@ -193,9 +193,9 @@ class Reconcile:
         And those of which pages are told to be wanted no more, or that were not wanted before.
         """
         leaving = {
-            each.wiki_id: f"not wanted any more, after page {each.leaving}"
+            each.wiki_id: f"not wanted any more: after page {'all' if each.leaving is None else each.leaving}"
             for each in self._wikis.values()
-            if each.leaving is not None
+            if each.leaving is not None or (self._told_last and self._told_last[0] == each.wiki_id)
         }
         jobs = ((wiki_id, self._next_job(each)) for wiki_id, each in self._wikis.items() if wiki_id not in out)
         filling = {wiki_id: job for wiki_id, job in jobs if job and job.by != "window"}

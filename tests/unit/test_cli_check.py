@@ -185,6 +185,7 @@ def test_status_tells_what_was_done_what_is_known_and_what_a_hub_says(run: Run, 
     resume = Resume(Position({("eqiad.x", 0): 1_762_077_598_000}), {}, {"canary": 4321}, {"bad_json": 2}, gap)
     progress = Progress(counts=Counts(published=1, skipped=Counter(page_gone=2), set_aside=Counter(poison=3)))
     states = [Reconciled(f"wiki{n}", "a.example", "2026-11-04T09:00:00Z", gap[2 - n :], found=Counter(gap=3)) for n in range(2)]
+    states[1].scope, states[1].leaving = (0,), 4711
     asyncio.run(
         place.prepare(
             Record(Topic.POSITIONS, 0, POSITION_KEY, encode_resume(resume)),
@@ -201,6 +202,7 @@ def test_status_tells_what_was_done_what_is_known_and_what_a_hub_says(run: Run, 
         "published": "1", "skipped: page_gone": "2", "set_aside: poison": "3", "events skipped: canary": "4,321",
         "events set_aside: bad_json": "2", "hub": "running",
         "known gap": "2026-11-03T09:00:00Z to 2026-11-04T09:00:00Z, filled for 1 of 2 wikis", "found by reconciling: gap": "6",
+        "wikis not as they are wanted": "1 of 2",
         "filling a gap: dewiki": "logevents 2026-11-03T09:00:00Z",
         "feed": "connected", "topics gone quiet": "codfw.x", "delay, median and 99 of 100": "1.2 s, 3.4 s",
         "requests in the last minute": "42 of 180",

@@ -271,7 +271,8 @@ async def test_set_asides_are_listed_oldest_first_with_what_a_replay_repeats(jou
     assert await set_asides(journal) == [
         {
             "key": f"id-{number}", "partition": partition, "reason": "no_answer", "detail": "detail",
-            "at": f"2026-11-02T10:00:0{number}Z", "wiki_id": "wiki0", "titles": [f"Page {number}"], "rev_ids": [number], "page_ids": [],
+            "at": f"2026-11-02T10:00:0{number}Z", "wiki_id": "wiki0", "titles": [f"Page {number}"], "rev_ids": [number],
+            "page_ids": [],
             "closed_by": None, "entry": aside(number, at=f"2026-11-02T10:00:0{number}Z"),
         }
         for number, partition in ((1, 0), (2, 2))
