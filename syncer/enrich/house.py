@@ -68,9 +68,11 @@ class House:
                 await self._hear()
 
     async def _probe(self, wiki_id: str) -> None:
-        """Ask a wiki that is out of the way about itself; replay what was set aside if it answers."""
+        """Ask a wiki that is out of the way about itself; replay what was set aside if it answers, or is not wanted any more."""
         now = asyncio.get_running_loop().time
         async for changes in self._unavailable(wiki_id):
+            if not self.reconcile.wants(wiki_id, changes[0].domain):
+                break
             try:
                 await self.sites.ask(wiki_id, changes[0].domain)
             except Throttled as error:
@@ -86,7 +88,7 @@ class House:
         async for changes in self._unavailable(wiki_id):
             await self.work(partial(self.settler.replay, changes))
             replayed += len(changes)
-        log.info("a wiki answers again", wiki=wiki_id, replayed=replayed)
+        log.info("a wiki is out of the way no longer", wiki=wiki_id, replayed=replayed)
 
     async def _unavailable(self, wiki_id: str) -> AsyncIterator[list[Change]]:
         """What stands set aside because the wiki did not answer, some at a time."""

@@ -132,7 +132,7 @@ class Reconcile:
         new = [
             self._scopes[self._partition(wiki_id)].begun(Reconciled(wiki_id, domain, self._begin()))
             for wiki_id, domain in met.items()
-            if wiki_id not in self._wikis and self._wanted(wiki_id, domain)
+            if wiki_id not in self._wikis and self.wants(wiki_id, domain)
         ]
         if new:
             await self.work(partial(self.append, [self._record(each) for each in new]))
@@ -148,9 +148,10 @@ class Reconcile:
     @property
     def wanted(self) -> list[str]:
         """The wikis that are known, and wanted still."""
-        return [wiki_id for wiki_id, each in self._wikis.items() if self._wanted(wiki_id, each.domain)]
+        return [wiki_id for wiki_id, each in self._wikis.items() if self.wants(wiki_id, each.domain)]
 
-    def _wanted(self, wiki_id: str, domain: str) -> bool:
+    def wants(self, wiki_id: str, domain: str) -> bool:
+        """Whether anything of a wiki is wanted, and it may be asked."""
         return bool(self._wanted_now.namespaces(wiki_id, domain))
 
     def _partition(self, wiki_id: str) -> int:
@@ -218,7 +219,7 @@ class Reconcile:
         self._not_before[wiki_id] = until
 
     def _next_job(self, each: Reconciled) -> Job | None:
-        if not self._wanted(each.wiki_id, each.domain):
+        if not self.wants(each.wiki_id, each.domain):
             return None
         if each.job:
             return each.job

@@ -187,3 +187,33 @@ def test_a_wiki_says_what_is_missing_until_it_is_there(tmp_path: Path, monkeypat
         await rig.journal.close()
 
     run(monkeypatch, main)
+
+
+def test_a_wiki_that_does_not_answer_is_not_asked_once_it_is_not_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what was set aside because of that is closed."""
+
+    async def main(clock: Clock) -> None:
+        farm = Farm(SITES[:2], seed=1, clock=clock.time)
+        rig = Rig(farm, clock, tmp_path, reconcile=LISTS_ALONE)
+        await rig.open()
+        async with rig.running():
+            farm["dewiki"].edit("A", "as it was")
+            await rig.drain()
+            rig.broken = {"dewiki": "unavailable"}
+            farm["dewiki"].edit("A", "as it is")
+            await rig.feed()
+            await asyncio.sleep(3000)
+            assert rig.enrich.wikis_out == {"dewiki"}
+        assert (await read_status(rig.journal))["open_set_asides"] == {"dewiki": 1}
+        wants(rig, SCOPES["everything of one"])
+        begun = len(rig.starts)
+        async with rig.running():
+            await asyncio.sleep(1000)
+            assert not rig.enrich.wikis_out
+        assert len(rig.starts) == begun
+        assert not (await read_status(rig.journal))["open_set_asides"]
+        assert not await rig.mirrored()
+        assert not await rig.violations()
+        await rig.journal.close()
+
+    run(monkeypatch, main)
