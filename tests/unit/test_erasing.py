@@ -147,7 +147,8 @@ class Watch:
             key = values._key(offset)
             self.needles += [key, stored[:24]]  # sealed: what could be opened with a key that somebody kept
             if names:
-                self.needles += slices(unseal(key, stored))
+                plain = unseal(key, stored)
+                self.needles += [*slices(plain)[:2], plain[-800:][:24]]  # its end says when it was published: others' do, too
 
     def found(self) -> list[str]:
         files = {path.name: path.read_bytes() for path in self.line.folder.iterdir() if not path.name.endswith(".lock")}
