@@ -78,9 +78,10 @@ def repair(
     asked = _asked(wiki, domain, pages or [], file, all_known=all_known)
     tally = Tally()
     try:
-        run_async(_repair(settings, asked, tally))
+        with _lines(asked.file) as lines:
+            run_async(_repair(settings, asked, lines, tally))
     except BaseException:  # Ctrl-C, a journal that is away: what is appended stays so
-        if tally.appended:
+        if tally.pages:
             stderr.print(f"{tally.appended} of {tally.pages} were appended before that")
         raise
     print_json({"appended": tally.appended}) if json else stdout.print(f"{tally.appended} appended to be read again")
@@ -97,11 +98,11 @@ def _asked(wiki: str | None, domain: str | None, pages: list[str], file: Path | 
     return Asked(wiki, domain, pages, file)
 
 
-async def _repair(settings: Settings, asked: Asked, tally: Tally) -> None:
+async def _repair(settings: Settings, asked: Asked, lines: IO[bytes] | None, tally: Tally) -> None:
     journal = await open_journal(settings.journal, create=False)
     try:
         path = sqlite.existing(settings.store.path, "store.path", "syncer run")
-        with closing(Store(path, settings.store.max_bytes)) as store, _lines(asked.file) as lines:
+        with closing(Store(path, settings.store.max_bytes)) as store:
             wiki = _known(store, asked.wiki, asked.domain)
             if asked.pages:
                 tally.pages = _checked(store, wiki, ((f"{page[:40]!a}", page) for page in asked.pages))
