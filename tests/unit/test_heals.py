@@ -41,6 +41,7 @@ class Hub:
 
     def __init__(self, journal: SqliteJournal, store: Store, settings: HealSettings = FREELY) -> None:
         self.journal, self.store, self.settings = journal, store, settings
+        self.commits = 0
         self._before = {result: HEAL_REQUESTS.labels(result)._value.get() for result in RESULTS}
         self.start()
 
@@ -49,6 +50,7 @@ class Hub:
         self.heals = Heals(self.settings, self.journal, self.store, self.append, self.work)
 
     def append(self, records: Sequence[Record]) -> object:
+        self.commits += 1
         return asyncio.run_coroutine_threadsafe(self.journal.commit(records), self._loop).result()
 
     async def work(self, do: Callable[[], Any]) -> Any:
@@ -109,6 +111,7 @@ async def test_many_who_ask_for_a_page_get_one_change(hub: Hub) -> None:
     await hub.ask(1, *(f"m{number}" for number in range(9)))
     await hub.ask(2, "m1")
     (one, two) = await hub.step()
+    assert hub.commits == 1  # with how far it has read, or not at all
     assert (one.wiki_id, one.domain, one.page_ids) == ("testwiki", "test.wikipedia.org", (1,))
     assert (one.cause, one.source.stream, two.page_ids) == (Cause.REPAIR, HEAL, (2,))
     assert one.change_id != two.change_id

@@ -90,7 +90,10 @@ def test_anything_else_is_none_either(value: bytes) -> None:
 # -- when, and for what --------------------------------------------------------------------------------------------------
 
 
-async def test_what_it_lacks_at_the_end_is_asked_for_once(journal: SqliteJournal, store: Store, pages: Pages) -> None:
+async def test_what_it_lacks_at_the_end_is_asked_for_once(
+    journal: SqliteJournal, store: Store, pages: Pages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("syncer.mirror.APPLY_AT_ONCE", 1)  # and not on the way there
     await diverging(journal, pages, 1, 2)
     await publish(journal, pages.snapshot(2, "P2", b"whole again"))
     follower = await follow(journal, store)
