@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e.checker import Checker, Violation, check_counts, parse, splice
+from tests.e2e.checker import NO_HASH, Checker, Violation, check_counts, parse, splice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,6 +66,14 @@ def sha1(text: str) -> str:
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
+def erased(one: Record) -> Record:
+    """As a journal that is rewritten in place has it."""
+    one["value"] |= {"erased": True}
+    one["value"]["revision"]["sha1"] = NO_HASH
+    one["value"].pop("text", None)
+    return one
+
+
 def base(rev_id: int) -> Record:
     return {"rev_id": rev_id, "sha1": sha1(TEXTS[rev_id])}
 
@@ -87,8 +95,8 @@ def journal() -> list[Record]:
     there: Record = {"title": "Talk:T2", "namespace": 1}
     return [
         record(1, "snapshot", 1, gap=True, cause="create"),
-        record(2, "patch", 2, base=base(1), erased=True),
-        record(3, "snapshot", 3, base=base(2)),
+        erased(record(2, "patch", 2, base=base(1))),
+        record(3, "snapshot", 3, base=base(2) | {"sha1": NO_HASH}),
         record(4, "patch", 4, base=base(3), patch=patch([8, 0, ", vier"]), sections=[lead]),
         record(5, "patch", 4, base=base(4), patch=patch(), title="T2", prior={"title": "T"}, cause="move"),
         record(6, "redact", 4, title="T2", redacted=[HIDDEN], cause="visibility"),
@@ -229,11 +237,17 @@ def test_what_should_have_been_erased_of_a_hidden_revision(value: Record, what: 
     assert not_erased(records) == [("w:7:2", what)]
 
 
+def test_a_hash_that_should_have_been_erased_with_its_text() -> None:
+    """It would confirm whoever guesses the text; a record that builds on it has it, too."""
+    records = journal()[:6]
+    records[2]["value"]["base"] = base(2)
+    assert not_erased(records) == [("w:7:3", "still holds the text of a hidden revision")]
+
+
 def test_what_should_have_been_erased_of_a_deleted_page() -> None:
     records = [record(1, "snapshot", 1, gap=True, attribution=None), record(2, "delete", 0), record(3, "snapshot", 2, gap=True)]
     assert not_erased(records) == [("w:7:1", "still holds something of a deleted page")]
-    del records[0]["value"]["text"]
-    records[0]["value"]["erased"] = True
+    erased(records[0])
     assert not_erased(records) == []
 
 
