@@ -13,6 +13,7 @@ import os
 import random
 import subprocess
 import threading
+import time
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from tests.e2e.lab import Lab
     from tests.e2e.program import Syncer
 
-BEFORE, BESIDE, AFTER = 40, 60, 40  # random actions
+BEFORE, PUBLISHED, BESIDE, AFTER = 40, 10, 60, 40  # random actions
 SKEW = 2.0  # seconds by which a hub on the same machine may be behind
 
 pytestmark = pytest.mark.timeout(600)
@@ -85,6 +86,8 @@ def test_a_dump_made_while_people_work(
     def one_more() -> None:
         nonlocal done
         done += 1
+        if done == PUBLISHED:  # long before the dump, so that it need not be read again by who begins with that
+            time.sleep(2 * SKEW + 1)
         if done == begin:
             half.set()
 
