@@ -50,6 +50,8 @@ def resolve(path: str, key: str) -> Path:
         raise Misconfigured(f"{key}: {path} leads nowhere: {error}", hint="begin it with / or <state>") from error
     if "\0" in path or not full.is_absolute():
         raise Misconfigured(f"{key}: {path!r} is no absolute path", hint="begin it with / or <state>")
+    if full == Path("/"):
+        raise Misconfigured(f"{key}: {path!r} is no file", hint="begin it with / or <state>")
     return full
 
 

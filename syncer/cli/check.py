@@ -106,6 +106,10 @@ def _reach(settings: Settings) -> None:
 
     try:
         asyncio.run(ask())
+    except aiohttp.ClientConnectorCertificateError as error:
+        raise Misconfigured(
+            f"{settings.feed.url} is not who it should be: {error}", hint="SSL_CERT_FILE names the authorities that are trusted"
+        ) from error
     except (aiohttp.ClientError, OSError) as error:
         raise FeedUnavailable(
             f"{settings.feed.url} cannot be reached: {str(error) or 'no answer'}",

@@ -77,6 +77,7 @@ async def _follow(settings: Settings, until_idle: float | None, *, json: bool) -
         store = stack.enter_context(closing(Store(path)))
         heal = await stack.enter_async_context(_healer(settings))
         watched.follower = follower = Mirror(journal, store, settings.mirror, heal)
+        log.info("the mirror follows", journal=settings.journal.url, mirror=str(path), heal=settings.mirror.heal)
         await until_stopped(follower.run(stop, until_idle), stop)
         watched.follower, done = None, await follower.done()
         print_json(done) if json else log.info("the mirror stops", **done)

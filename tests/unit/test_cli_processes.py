@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 FOLLOW = ("mirror", "follow", "--json")
-FOLLOWS = "healing from the hub"  # what a mirror says once it has its lock and its journal
+FOLLOWS = "the mirror follows"  # what a mirror says once it has its lock and its journal
 
 
 def logged(process: subprocess.Popen[bytes], event: str) -> None:
