@@ -50,8 +50,8 @@ def resolve(path: str, key: str) -> Path:
         raise Misconfigured(f"{key}: {path} leads nowhere: {error}", hint="begin it with / or <state>") from error
     if "\0" in path or not full.is_absolute():
         raise Misconfigured(f"{key}: {path!r} is no absolute path", hint="begin it with / or <state>")
-    if full == Path("/"):
-        raise Misconfigured(f"{key}: {path!r} is no file", hint="begin it with / or <state>")
+    if os.path.isdir(full):  # noqa: PTH112 - what may not be looked at is told of when it is opened
+        raise Misconfigured(f"{key}: {path!r} is a folder, no file", hint=ELSEWHERE)
     return full
 
 

@@ -9,96 +9,50 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-import structlog
+from dataclasses import dataclass
+from typing import ClassVar
 
 from syncer.clock import now_iso
-from syncer.errors import Misconfigured, Refused, Retry
 from syncer.faultpoints import at
-from syncer.journal import partition_of, request_record
-from syncer.mirror.receipts import mirror_id
+from syncer.journal import Topic, partition_of, request_record
+from syncer.mirror.outbox import Outbox, mirror_id
 from syncer.requests import Request
-from syncer.trouble import Trouble
-
-if TYPE_CHECKING:
-    from syncer.config import MirrorSettings
-    from syncer.journal import Journal
-    from syncer.store import Store
-
-log = structlog.get_logger()
 
 AT_ONCE, EVERY = 25, 10.0  # pages, seconds: 150 a minute, which is what a hub grants a mirror
 LOOK_EVERY = 30.0  # seconds: `mirror verify` may have found something meanwhile
 
-Work = Callable[[Callable[[], Any]], Awaitable[Any]]
-
 
 @dataclass(slots=True)
-class Requests:
-    """``work`` does things with the store, in its thread. ``over`` says why nothing is asked any more.
+class Requests(Outbox):
+    """Pages that diverged. ``asked`` counts the requests, repeated ones too."""
 
-    ``asked`` counts the requests, repeated ones too.
-    """
+    topic: ClassVar = Topic.REQUESTS
+    unsaid: ClassVar = "pages that diverged stay so until they are published whole again"
 
-    journal: Journal
-    store: Store
-    settings: MirrorSettings
-    work: Work
     asked: int = 0
-    over: str | None = None
-    _owing: bool = True  # whether a page may have diverged since the last look
-    _due: float = 0.0  # when to look again all the same; of this time and the one below: the loop's, in seconds
-    _next: float = 0.0  # not before
+    _due: float = 0.0  # when to look again all the same, of the loop's clock
     _sends: bool = False  # in this round, as far as is known
-    _round: asyncio.Task[None] | None = None
-    _trouble: Trouble = field(default_factory=lambda: Trouble("requests"))
-
-    def owe(self) -> None:
-        """A page diverged."""
-        self._owing = True
 
     def going_on(self) -> bool:
         """Whether requests are being sent; begins with that where it is time. Raises what went wrong with the store."""
-        now = asyncio.get_running_loop().time()
-        if self._round and self._round.done():
-            self._round.result()
-            self._round = None
-        wanted = self.settings.heal == "hub" and not self.over and (self._owing or now >= self._due)
-        if self._round is None and wanted and now >= self._next:
-            self._sends = self._owing
-            self._round = asyncio.create_task(self._send())
-        return self._round is not None and self._sends
+        owing = self._owing
+        before = self._round
+        going = self._begin(wanted=self.settings.heal == "hub" and (owing or asyncio.get_running_loop().time() >= self._due))
+        if going and self._round is not before:
+            self._sends = owing
+        return going and self._sends
 
-    async def end(self) -> None:
-        """Ask no more. What was not asked for is, after the next start."""
-        if self._round:
-            self._round.cancel()
-            await asyncio.gather(self._round, return_exceptions=True)
-
-    async def _send(self) -> None:
-        now, self._owing = asyncio.get_running_loop().time, False
-        try:
-            requests: list[Request] = await self.work(self._wanted)
-            self._sends = bool(requests)
-            for request in requests:
-                await self.journal.append(request_record(request, self.journal.partitions))
-                at("request-appended")
-            due = await self.work(lambda: self._noted(requests))
-            self.asked += len(requests)
-            self._due, self._next = now() + due, now() + (EVERY if requests else 0.0)
-            self._trouble.over()
-        except Retry as error:
-            self._owing, self._next = True, now() + self._trouble.failed(error)
-        except (Misconfigured, Refused) as error:
-            self.over = str(error)
-            log.warning(
-                "requests cannot be written: pages that diverged stay so until they are published whole again",
-                why=str(error),
-                hint="let this user write the topic requests (docs/kafka.md), or the embedded journal; all else goes on",
-            )
+    async def _step(self) -> bool:
+        now = asyncio.get_running_loop().time
+        requests: list[Request] = await self.work(self._wanted)
+        self._sends = bool(requests)
+        for request in requests:
+            await self.journal.append(request_record(request, self.journal.partitions))
+            at("request-appended")
+        due = await self.work(lambda: self._noted(requests))
+        self.asked += len(requests)
+        self._due, self._next = now() + due, now() + (EVERY if requests else 0.0)
+        return True
 
     def _wanted(self) -> list[Request]:
         mirror, asked_at, found = mirror_id(self.store), now_iso(), []
