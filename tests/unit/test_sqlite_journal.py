@@ -310,7 +310,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 def test_a_folder_in_the_place_of_the_file_is_named(path: Path) -> None:
     path.mkdir()
-    with pytest.raises(Misconfigured, match=r"journal\.db .* is a folder"):
+    with pytest.raises(Misconfigured, match=r"journal\.db. is a folder, no file"):
         asyncio.run(open_journal(JournalSettings(url=f"sqlite:///{path}")))
 
 
