@@ -237,8 +237,10 @@ def test_hub_standby_and_mirror_killed_at_random_moments(
         each = moments.randrange(len(roles))
         hub, verb = roles[each]
         hub.kill(running[each])
+        said = len(hub.log)
         running[each] = hub.start(*verb)
         work.result(PATIENCE)
+    until(lambda: len(hub.log) > said, "nothing is heard of the last one: too young to be asked to stop")
     for (hub, _), process in sorted(zip(roles, running, strict=True), key=lambda one: one[0][0] is first):
         hub.stop(process)
     assert land.requests()
