@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-SEEDS, TORTURE_SEEDS = 1, 5
+SEEDS, TORTURE_SEEDS = 1, 10
 ACTIONS, TORTURE_ACTIONS = 300, 1000
+LONG = 5  # seeds that get TORTURE_ACTIONS
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -24,9 +25,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture
-def actions(pytestconfig: pytest.Config) -> int:
+def actions(pytestconfig: pytest.Config, seed: int) -> int:
     """How many random things people do on a wiki."""
-    return TORTURE_ACTIONS if pytestconfig.getoption("torture") else ACTIONS
+    return TORTURE_ACTIONS if pytestconfig.getoption("torture") and seed <= LONG else ACTIONS
 
 
 @pytest.fixture
