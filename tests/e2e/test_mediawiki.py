@@ -40,7 +40,6 @@ EVERYTHING = (RECENT_CHANGE, PAGE_CHANGE, VISIBILITY, REVISION_CREATE)
 DEFAULT = (RECENT_CHANGE, PAGE_CHANGE, VISIBILITY)
 FAULTS = {
     "max_conn_seconds": 3,
-    "disconnect": "midevent",
     "canary_every": 1,
     "noise_rate": 50,
     "dup_prob": 0.1,
@@ -49,6 +48,13 @@ FAULTS = {
     "delay_max": 1,
     "dc_mode": "switch:50",
     "ts_mode": "second",
+}
+# Faults that exclude one another, or come in degrees: each seed has one of each.
+WAYS = {
+    "disconnect": ("midevent", "clean", "abrupt"),
+    "partitions": (1, 3),
+    "id_mode": ("timestamp", "offset"),
+    "throttle": (0.0, 0.002),
 }
 
 HISTORIES = ("chwiki-201805-full-history-01.jsonl.gz", "enwiki-tiny-2014.jsonl.gz", "hiwiki-kahani.jsonl.gz")
@@ -172,7 +178,8 @@ def test_random_actions_over_a_bad_feed(
     pytestconfig: pytest.Config,
 ) -> None:
     streams = STREAMS if pytestconfig.getoption("torture") else {"default": DEFAULT}
-    lab = start_lab(**FAULTS, max_conns=2 * len(streams), seed=seed)
+    ways = {name: each[(seed - 1) % len(each)] for name, each in WAYS.items()}
+    lab = start_lab(**FAULTS, **ways, max_conns=2 * len(streams), seed=seed)
     programs = {name: set_up(lab, streams=some) for name, some in streams.items()}
     done = follow(lambda: lab.edits(actions, seed + 100), *programs.values())
     assert KINDS.keys() <= done.keys()
