@@ -178,6 +178,12 @@ class HealSettings(Section):
     asked_per_minute: float = Field(default=18.0, ge=0, le=1_000_000)  # without a text here: 18 requests of 180, at worst
 
 
+class PublishSettings(Section):
+    """What is published beside the mutations."""
+
+    pages: bool = False
+
+
 class ManifestSettings(Section):
     """What is said, and signed, of every hour."""
 
@@ -236,6 +242,7 @@ class Settings(Section):
     enrich: EnrichSettings = EnrichSettings()
     reconcile: ReconcileSettings = ReconcileSettings()
     heal: HealSettings = HealSettings()
+    publish: PublishSettings = PublishSettings()
     manifests: ManifestSettings = ManifestSettings()
     mirror: MirrorSettings = MirrorSettings()
     ops: OpsSettings = OpsSettings()

@@ -135,7 +135,7 @@ class Hub:
     async def open(self, stack: AsyncExitStack, stop: asyncio.Event) -> None:
         """Open the journal and what is the hub's own, and become the owner, however long that takes; less only if stopped."""
         settings, part = self.settings, self.part
-        self.journal = journal = await _insist(lambda: open_journal(settings.journal), stop)
+        self.journal = journal = await _insist(lambda: open_journal(settings.journal, pages=settings.publish.pages), stop)
         if journal is None:
             return
         stack.push_async_callback(journal.close)

@@ -46,18 +46,21 @@ class TopicState:
         return not self.missing and not self.differs
 
 
-async def look(settings: JournalSettings) -> list[TopicState]:
-    """Compare every topic with what it has to be. Raises Misconfigured where one has another number of partitions."""
+async def look(settings: JournalSettings, *, pages: bool = False) -> list[TopicState]:
+    """Compare every topic with what it has to be. Raises Misconfigured where one has another number of partitions.
+
+    ``pages``: that of pages is one of them.
+    """
     async with _admin(settings) as admin:
         async with asyncio.timeout(WITHIN):
-            return await _look(admin, settings, await _replication(admin, settings))
+            return await _look(admin, plan(settings, pages=pages), await _replication(admin, settings))
 
 
-async def apply(settings: JournalSettings) -> list[TopicState]:
+async def apply(settings: JournalSettings, *, pages: bool = False) -> list[TopicState]:
     """Make the topics that are missing, set what is set otherwise. Returns what was found before."""
     async with _admin(settings) as admin:
         replication = await _replication(admin, settings)
-        states = await _look(admin, settings, replication)
+        states = await _look(admin, plan(settings, pages=pages), replication)
         missing = [state.plan for state in states if state.missing]
         if missing:
             answer = await admin.create_topics(
@@ -119,8 +122,7 @@ async def _differing(admin: AIOKafkaAdminClient, plans: Sequence[TopicPlan]) -> 
     return await differing(admin._client, plans) if plans else {}  # noqa: SLF001 - it has no other
 
 
-async def _look(admin: AIOKafkaAdminClient, settings: JournalSettings, replication: int) -> list[TopicState]:
-    plans = plan(settings)
+async def _look(admin: AIOKafkaAdminClient, plans: Sequence[TopicPlan], replication: int) -> list[TopicState]:
     there = {topic["topic"]: topic for topic in await admin.describe_topics([each.name for each in plans])}
     wanted = [each.held_by(_copies(each, there[each.name]) or replication) for each in plans]
     found = await _differing(admin, [each for each in wanted if _copies(each, there[each.name])])

@@ -18,5 +18,5 @@ def on_kafka(partitions: int) -> JournalSettings:
         url=url, prefix=f"t{uuid.uuid4().hex[:8]}", partitions=partitions, kafka=KafkaSettings(replication=1)
     )
     with ThreadPoolExecutor(1) as thread:  # a loop may be running here
-        thread.submit(lambda: asyncio.run(apply(settings))).result()
+        thread.submit(lambda: asyncio.run(apply(settings, pages=True))).result()
     return settings

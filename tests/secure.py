@@ -174,7 +174,7 @@ def started(folder: Path) -> Iterator[Secure]:
         for done in admin.alter_user_scram_credentials(added).values():
             done.result()
         journal = JournalSettings(url=f"kafka://{cluster.bootstrap}", prefix=fresh("j"), partitions=PARTITIONS)
-        asyncio.run(apply(journal))
+        asyncio.run(apply(journal, pages=True))
         yield Secure(cluster, f"{HOST}:{port}", known, passwords, admin, journal)
 
 
@@ -188,7 +188,7 @@ def certificate(folder: Path, name: str) -> str:
 
 def of(user: str, journal: JournalSettings) -> list[AclBinding]:
     """What `topics plan` prints for a user."""
-    lines = commands(journal, rights(journal, Users()))
+    lines = commands(journal, rights(journal, Users(), pages=True))
     return [acl for line in lines for acl in acls(line) if acl.principal == f"User:{user}"]
 
 

@@ -120,7 +120,7 @@ def _reach(settings: Settings) -> None:
 def _journal(settings: Settings) -> str:
     async def look() -> str:
         try:
-            journal = await open_journal(settings.journal, create=False)
+            journal = await open_journal(settings.journal, create=False, pages=settings.publish.pages)
         except Missing as missing:
             sqlite.creatable(missing.path)
             return f"{missing.path} will be made, with {settings.journal.partitions} partitions"

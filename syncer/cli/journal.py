@@ -47,7 +47,7 @@ async def _read(settings: Settings, topic: Topic, wiki: str | None, *, salt: boo
                             "offset": record.offset,
                             "key": record.key,
                             "headers": dict(record.headers) | ({"salt": record.salt} if salt and record.salt else {}),
-                            "value": orjson.Fragment(record.value),
+                            "value": orjson.Fragment(record.value or b"null"),
                         }
                     )
                 offset = records[-1].offset + 1 if records else end

@@ -38,10 +38,11 @@ async def _plan(users: tuple[str, str, str], *, json: bool) -> int:
     from syncer.journal.kafka.rights import Users, commands, optional, rights  # noqa: PLC0415 - wants the kafka extra
     from syncer.provision import look  # noqa: PLC0415 - the same
 
-    journal = options.settings(log_level="warning").journal
-    states = await look(journal)
+    settings = options.settings(log_level="warning")
+    journal, pages = settings.journal, settings.publish.pages
+    states = await look(journal, pages=pages)
     _print(states, {"missing": "is to be made", "differs": "is to be set"}, json=json)
-    lines, more = commands(journal, rights(journal, Users(*users))), commands(journal, optional(journal, Users(*users)))
+    lines, more = (commands(journal, granted(journal, Users(*users), pages=pages)) for granted in (rights, optional))
     if json:
         print_json({"acls": lines, "optional": more})
     else:
@@ -55,7 +56,8 @@ async def _plan(users: tuple[str, str, str], *, json: bool) -> int:
 async def _apply(*, json: bool) -> int:
     from syncer.provision import apply as make  # noqa: PLC0415 - wants the kafka extra
 
-    states = await make(options.settings(log_level="warning").journal)
+    settings = options.settings(log_level="warning")
+    states = await make(settings.journal, pages=settings.publish.pages)
     _print(states, {"missing": "made", "differs": "set"}, json=json)
     return 0
 

@@ -40,10 +40,12 @@ class Topic(StrEnum):
     RECEIPTS = "receipts"  # hub and mirrors: what each has honoured of what was hidden or deleted
     REQUESTS = "requests"  # mirrors -> enrich: pages that have no text there, to be published whole again
     MANIFESTS = "manifests"  # enrich -> partners: what of a wiki was published in an hour, signed
+    PAGES = "pages"  # enrich -> new mirrors, where the operator wants it: every page as it is published
 
 
 # Of these only the newest record of a key matters, and only that is kept.
-COMPACTED = frozenset({Topic.POSITIONS, Topic.PROGRESS, Topic.WATERMARKS})
+COMPACTED = frozenset({Topic.POSITIONS, Topic.PROGRESS, Topic.WATERMARKS, Topic.PAGES})
+TOMBSTONES = 7.0  # days for which an empty record is kept, which says that its key is gone: who reads for longer may miss it
 
 
 POSITION_KEY = "feed"  # of ingest's record in POSITIONS
@@ -116,9 +118,10 @@ class Erasure:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Something to append. ``value`` is UTF-8 JSON.
+    """Something to append. ``value`` is UTF-8 JSON, or in a compacted topic empty: the key is gone.
 
-    ``erases`` is taken out of what stands before it in its partition, with it or not at all, where the journal ``rewrites``.
+    ``erases`` is taken out of what stands before it in its partition, with it or not at all, where the journal ``rewrites``. In a
+    compacted topic that is always what has its key.
     """
 
     topic: Topic
@@ -263,8 +266,11 @@ async def latest(journal: Journal, topic: Topic, partition: int) -> dict[str, St
     return newest
 
 
-async def open_journal(settings: JournalSettings, *, create: bool = True) -> Journal:
-    """Open the journal that ``journal.url`` names; make it if it is not there, or without ``create`` raise Missing."""
+async def open_journal(settings: JournalSettings, *, create: bool = True, pages: bool = False) -> Journal:
+    """Open the journal that ``journal.url`` names; make it if it is not there, or without ``create`` raise Missing.
+
+    ``pages``: who becomes an owner keeps the topic of pages, too.
+    """
     scheme = settings.url.partition("://")[0]
     if scheme == "sqlite":
         from syncer.journal.sqlite import SqliteJournal  # noqa: PLC0415 - only the journal that is used gets imported
@@ -275,7 +281,7 @@ async def open_journal(settings: JournalSettings, *, create: bool = True) -> Jou
             from syncer.journal.kafka import KafkaJournal  # noqa: PLC0415 - an extra
         except ImportError as error:
             raise missing("kafka", error) from error
-        return await KafkaJournal.open(settings)
+        return await KafkaJournal.open(settings, pages=pages)
     raise Misconfigured(
         f"journal.url names no known kind of journal: {scheme}://", hint="use sqlite:///<path>, or kafka://host:port[,host:port]"
     )

@@ -1,7 +1,7 @@
 """The layout of an embedded journal. Released entries never change; a new one is appended and brings old files up to date."""
 
 from syncer.journal import COMPACTED
-from syncer.journal.values import SCHEMA
+from syncer.journal.values import OWN_KEYS, SCHEMA
 
 FIRST_TOPICS = ("changes", "mutations", "set-aside", "positions", "progress", "watermarks")
 
@@ -25,4 +25,6 @@ MIGRATIONS = (
     _table("receipts"),
     _table("manifests"),
     _table("requests"),
+    # Beside the pages, where tombstones are: those go after some time.
+    _table("pages") + OWN_KEYS + 'CREATE INDEX "pages gone" ON "pages" (appended_at) WHERE packed = 0;\n',
 )

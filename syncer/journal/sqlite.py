@@ -28,7 +28,7 @@ import structlog
 
 from syncer import sqlite
 from syncer.errors import Misconfigured, Missing, ResumeLost, Superseded
-from syncer.journal import COMPACTED, Record, Stored, Topic
+from syncer.journal import COMPACTED, TOMBSTONES, Record, Stored, Topic
 from syncer.journal.layout import MIGRATIONS
 from syncer.journal.values import SEALED, Values
 from syncer.seal import KEY, unseal
@@ -201,21 +201,29 @@ class SqliteJournal:
                     offsets[place] = offset
                 if topic in COMPACTED:
                     db.executemany(f'DELETE FROM "{topic}" WHERE part = ? AND key = ?', (rows[place][:2] for place in own))  # noqa: S608 - an enum
-                if topic is Topic.MUTATIONS:
-                    keys = os.urandom(KEY * len(own))
-                    for number, place in enumerate(own):
-                        rows[place] = _sealed(rows[place], keys[number * KEY :][:KEY])
-                    self._values.keep(offsets[own[0]], keys)
+                if topic in {Topic.MUTATIONS, Topic.PAGES}:
+                    self._seal(topic, rows, own, offsets[own[0]])
                 db.executemany(
                     f'INSERT INTO "{topic}" VALUES (?, ?, ?, ?, ?, ?, ?)',  # noqa: S608 - an enum
                     ((offsets[place], *rows[place]) for place in own),
                 )
             used = {topic: sum(len(rows[place][3]) for place in own) for topic, own in places.items() if topic not in COMPACTED}
-            for place in erasing:
+            for place in (each for each in erasing if records[each].topic is Topic.MUTATIONS):
                 used[Topic.MUTATIONS] -= self._values.erase(records[place], offsets[place])
             _count(db, used)
         self._unclean = self._unclean or bool(erasing)
         return offsets
+
+    def _seal(self, topic: Topic, rows: list[Row], own: Sequence[int], first: int) -> None:
+        """Put those rows that are a topic's own under keys; their offsets follow each other from the ``first`` on."""
+        if topic is Topic.PAGES:
+            renewed = {rows[place][:2]: self._values.renew(*rows[place][:2]) for place in own}
+            keys = b"".join(renewed[rows[place][:2]] for place in own)
+        else:
+            keys = os.urandom(KEY * len(own))
+            self._values.keep(first, keys)
+        for number, place in enumerate(own):
+            rows[place] = _sealed(rows[place], keys[number * KEY :][:KEY])
 
     def _row(self, record: Record, now: float) -> Row:
         """A record as it is stored, but for its offset: partition, key, headers, value, what was done to the value, time."""
@@ -240,9 +248,13 @@ class SqliteJournal:
                 f"offset {offset} of {topic}, partition {partition}, is not in {self._path}: it holds {start} to {end}",
                 hint="the journal was cut by retention, or is not the one this reader followed; start the reader anew",
             )
+        values = self._read_values
         for at, key, headers, value, packed, appended_at in self._reader.execute(query, (partition, offset, limit)):
-            plain = self._read_values.plain((at, value, packed))
-            records.append(Stored(at, key, plain, orjson.loads(headers), appended_at, self._read_values.salt(at, packed)))
+            if topic is Topic.PAGES:
+                plain, salt = values.plain((at, value, packed), values.own_key(partition, key)), ""
+            else:
+                plain, salt = values.plain((at, value, packed)), values.salt(at, packed)
+            records.append(Stored(at, key, plain, orjson.loads(headers), appended_at, salt))
             size += len(plain)
             if size >= READ_BYTES:
                 break
@@ -284,6 +296,7 @@ class SqliteJournal:
             trim = partial(self._trim, topic, time.time() - days * DAY, most, kept)
             while count := await self._write(trim):
                 removed += count
+        await self._write(self._drop_tombstones)
         while await self._write(self._give_back):
             pass
         if self._unclean:
@@ -314,6 +327,10 @@ class SqliteJournal:
                 if topic is Topic.MUTATIONS:
                     self._values.drop_keys(last + 1)
         return count
+
+    def _drop_tombstones(self) -> None:
+        before = time.time() - TOMBSTONES * DAY
+        self._writer.execute(f'DELETE FROM "{Topic.PAGES}" WHERE packed = 0 AND appended_at < ?', (before,))  # noqa: S608 - an enum
 
     def _give_back(self) -> bool:
         """Return some free pages to the file system; False if there are too few to matter."""
@@ -373,9 +390,9 @@ class SqliteOwner:
 
 
 def _sealed(row: Row, key: bytes) -> Row:
-    """A row with its value under a key."""
+    """A row with its value under a key; what is empty is nobody's secret."""
     partition, name, headers, value, how, now = row
-    return partition, name, headers, unseal(key, value), how | SEALED, now
+    return partition, name, headers, unseal(key, value), how | SEALED if value else 0, now
 
 
 def _count(db: sqlite.Connection, used: dict[Topic, int]) -> None:

@@ -4,6 +4,9 @@ What is erased gets a new key, and the one before is overwritten: then copies th
 are noise (see :mod:`syncer.seal`). So no copy of a key may be left behind. Retention removes rows, and SQLite moves their
 neighbours. Therefore keys lie in large blocks, behind as much of a row as can lie beside others: on pages of their own, which
 are overwritten in place, and when they are freed.
+
+Of the topic of pages there is one record of each name at a time, and one key: its row is appended, and never changes its size or
+goes. So SQLite never moves it, and the next record of that name overwrites it.
 """
 
 from __future__ import annotations
@@ -32,6 +35,10 @@ PACKED, SEALED = 1, 2  # bits of what was done to a value
 SALT = 32  # hex digits
 KEYS = 1024  # in a block: 16 KiB, and the page before them
 SCHEMA = "CREATE TABLE keys (block INTEGER PRIMARY KEY, keys BLOB NOT NULL);\n"
+OWN_KEYS = (
+    "CREATE TABLE own_keys (id INTEGER PRIMARY KEY, part INTEGER NOT NULL, name TEXT NOT NULL, key BLOB NOT NULL);\n"
+    'CREATE UNIQUE INDEX "own keys by name" ON own_keys (part, name);\n'
+)
 
 Row = tuple[int, bytes, int]  # a record's offset, its value as it lies there, what was done to it
 
@@ -53,11 +60,11 @@ class Values:
         """A value as it may lie in the file, if it never has to be erased."""
         return (self._pack.compress(value), PACKED) if len(value) >= PACK_FROM else (value, 0)
 
-    def plain(self, row: Row) -> bytes:
-        """A value as it was appended."""
+    def plain(self, row: Row, own: bytes | None = None) -> bytes:
+        """A value as it was appended; ``own``: the key that it has to itself."""
         offset, value, how = row
         if how & SEALED:
-            value = unseal(self._key(offset), value)
+            value = unseal(own or self._key(offset), value)
         return self._unpack.decompress(value) if how & PACKED else value
 
     def salt(self, offset: int, how: int) -> str:
@@ -83,6 +90,18 @@ class Values:
                 blob.seek(PAGE)
                 self._block, self._keys = block, blob.read(KEYS * KEY)
         return self._keys[place * KEY :][:KEY]
+
+    def own_key(self, partition: int, name: str) -> bytes:
+        """The key of the one record of that name; noise where there is none."""
+        row = self._db.execute("SELECT key FROM own_keys WHERE part = ? AND name = ?", (partition, name)).fetchone()
+        return bytes(row[0]) if row else os.urandom(KEY)
+
+    def renew(self, partition: int, name: str) -> bytes:
+        """A new key for the one record of that name; what was under the key before is noise."""
+        key = os.urandom(KEY)
+        query = "INSERT INTO own_keys (part, name, key) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET key = excluded.key"
+        self._db.execute(query, (partition, name, key))
+        return key
 
     def drop_keys(self, before: int) -> None:
         """Drop those of records that are removed: whole blocks, so some are there a little longer."""

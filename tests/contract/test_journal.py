@@ -217,6 +217,21 @@ async def test_of_a_compacted_topic_the_newest_of_every_key_counts(
     assert not await latest(journal, Topic.WATERMARKS, 1)
 
 
+async def test_a_record_without_a_value_says_that_its_key_is_gone(
+    journal: Journal, open_one: Callable[[], Awaitable[Journal]]
+) -> None:
+    """In its place: who has read what was there before learns of it."""
+    owner = await journal.own("owner")
+    await owner.append([Record(Topic.PAGES, 0, key, b'{"of":"%b"}' % key.encode(), {"wiki": "w"}) for key in ("a", "b")])
+    (_, read), _ = await everything(journal, Topic.PAGES), await everything(journal, Topic.PAGES, 1)
+    await owner.append([Record(Topic.PAGES, 0, "a", b"", {"wiki": "w"}), Record(Topic.PAGES, 0, "mark", b"{}")])
+    for reader in (journal, await open_one()):
+        later = await reader.read(Topic.PAGES, 0, read.offset + 1)
+        assert [(one.key, one.value, dict(one.headers)) for one in later] == [("a", b"", {"wiki": "w"}), ("mark", b"{}", {})]
+        newest = {key: record.value for key, record in (await latest(reader, Topic.PAGES, 0)).items()}
+        assert newest == {"a": b"", "b": b'{"of":"b"}', "mark": b"{}"}
+
+
 # -- together or not at all, to every reader -----------------------------------------------------------------------------
 
 
@@ -457,5 +472,5 @@ def test_a_wiki_is_where_kafkas_own_partitioner_would_put_it() -> None:
 def test_set_asides_have_one_partition_more_and_positions_one() -> None:
     assert {topic: partitions_of(topic, 12) for topic in Topic} == {
         Topic.CHANGES: 12, Topic.MUTATIONS: 12, Topic.PROGRESS: 12, Topic.WATERMARKS: 12, Topic.SET_ASIDE: 13, Topic.POSITIONS: 1,
-        Topic.RECEIPTS: 12, Topic.REQUESTS: 12, Topic.MANIFESTS: 12,
+        Topic.RECEIPTS: 12, Topic.REQUESTS: 12, Topic.MANIFESTS: 12, Topic.PAGES: 12,
     }  # fmt: skip

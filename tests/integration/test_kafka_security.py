@@ -42,10 +42,10 @@ TRIES = 20  # a broker hears of an ACL a moment after the one who set it
 
 async def operate(settings: JournalSettings) -> None:
     """Set up topics that are not there, and then such as are set otherwise."""
-    await apply(settings)
+    await apply(settings, pages=True)
     wider = settings.model_copy(update={"retention": Retention(mutations_days=settings.retention.mutations_days + 1)})
-    await apply(wider)
-    assert all(state.sound for state in await look(wider))
+    await apply(wider, pages=True)
+    assert all(state.sound for state in await look(wider, pages=True))
 
 
 async def work(settings: JournalSettings) -> None:
@@ -65,7 +65,7 @@ async def subscribe(settings: JournalSettings) -> None:
     """What a partner does with it."""
     journal = await open_journal(settings)
     try:
-        await read(journal, (Topic.MUTATIONS, Topic.WATERMARKS, Topic.MANIFESTS))
+        await read(journal, (Topic.MUTATIONS, Topic.WATERMARKS, Topic.MANIFESTS, Topic.PAGES))
         for topic in (Topic.RECEIPTS, Topic.REQUESTS):
             await journal.append(Record(topic, 0, "k", b"{}"))
     finally:
@@ -109,7 +109,7 @@ class TestRights:
     async def test_hub_and_partner(
         self, secure: Secure, journal: JournalSettings, user: str, does: Callable[[JournalSettings], Awaitable[None]]
     ) -> None:
-        await apply(journal)
+        await apply(journal, pages=True)
         granted = of(user, journal)
 
         async def do() -> None:
@@ -128,7 +128,7 @@ class TestRights:
     async def test_how_topics_are_set_the_hub_sees_only_with_a_right_that_it_goes_on_without(
         self, secure: Secure, journal: JournalSettings
     ) -> None:
-        await apply(journal)
+        await apply(journal, pages=True)
         secure.grant(of("hub", journal))
 
         async def doubts() -> list[str]:
@@ -141,7 +141,7 @@ class TestRights:
         await allowed(lambda: work(secure.settings("hub", journal)), wanted=True)
         (doubt,) = await doubts()
         assert "syncer topics plan prints" in doubt
-        secure.grant([acl for line in commands(journal, optional(journal, Users())) for acl in acls(line)])
+        secure.grant([acl for line in commands(journal, optional(journal, Users(), pages=True)) for acl in acls(line)])
         for _ in range(TRIES):
             if not (found := await doubts()):
                 break

@@ -60,7 +60,7 @@ def size(path: Path) -> int:
 def damage(path: Path) -> None:
     """Spoil every page behind the tables' first ones."""
     content = bytearray(path.read_bytes())
-    for at in range(4096 * 30, len(content), 4096):
+    for at in range(4096 * 36, len(content), 4096):
         content[at : at + 64] = os.urandom(64)
     path.write_bytes(content)
 

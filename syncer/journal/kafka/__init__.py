@@ -70,7 +70,7 @@ class KafkaJournal:
 
     rewrites, clean = False, True
 
-    def __init__(self, settings: JournalSettings) -> None:
+    def __init__(self, settings: JournalSettings, *, pages: bool = False) -> None:
         self._prefix, self.partitions = settings.prefix, settings.partitions
         self._kept = settings.retention.changes_days * DAY
         self._near = False  # it was said that the brokers may remove what is unfinished
@@ -78,7 +78,8 @@ class KafkaJournal:
         self._client = AIOKafkaClient(**self._link, request_timeout_ms=ASKED_WITHIN)
         self._topics: dict[str, str] = {}  # Kafka's id of each topic as it was first seen here
         self._reader = Reader(self._link)
-        self._plan = {topic.name: topic for topic in plan(settings)}
+        self._plan = {topic.name: topic for topic in plan(settings, pages=True)}
+        self._needed = frozenset(topic.name for topic in plan(settings, pages=pages))
         self._watched: set[Topic] = set()  # topics that are read, of which ``wait`` tells
         self._lone: Producer | None = None
         self._lone_turn = asyncio.Lock()
@@ -93,13 +94,13 @@ class KafkaJournal:
         self.identity = ""
 
     @classmethod
-    async def open(cls, settings: JournalSettings) -> KafkaJournal:
+    async def open(cls, settings: JournalSettings, *, pages: bool = False) -> KafkaJournal:
         """Connect to ``kafka://host:port``. Raises Misconfigured where topics are missing.
 
         Who only reads needs to be allowed nothing but to read, and to describe ``mutations``: a journal is the one that has this
         topic.
         """
-        journal = cls(settings)
+        journal = cls(settings, pages=pages)
         try:
             async with reaching(journal._link, f"connect to {settings.url}"), asyncio.timeout(WITHIN):
                 await journal._client.bootstrap()
@@ -151,9 +152,9 @@ class KafkaJournal:
     async def doubts(self) -> list[str]:
         """See :meth:`syncer.journal.Journal.doubts`."""
         try:
-            copies = await self._find(self._plan)
+            copies = await self._find(self._needed)
             async with reaching(self._link, "ask how the topics are set"), asyncio.timeout(WITHIN):
-                plans = [each.held_by(copies[name].copies) for name, each in self._plan.items()]
+                plans = [self._plan[name].held_by(each.copies) for name, each in copies.items()]
                 found = await differing(self._client, plans)
         except Refused:
             return ["this user may not see how the topics are set: an optional right, which syncer topics plan prints"]
@@ -167,7 +168,7 @@ class KafkaJournal:
 
     async def own(self, name: str, partitions: Collection[int] = ()) -> KafkaOwner:
         """See :meth:`syncer.journal.Journal.own`. An owner that died is followed after ``LAPSED`` seconds."""
-        topics = await self._identify(self._plan)
+        topics = await self._identify(self._needed)
         await self._vacant(name, LAPSED, waiting=False)
         for rival in await self._leases.rivals(name, partitions):
             await self._vacant(rival, LAPSED, waiting=False)
@@ -186,7 +187,7 @@ class KafkaJournal:
         """See :meth:`syncer.journal.Journal.stand_by`."""
         while self._owners:
             await self._owners.popitem()[1].retire(release=True)
-        await self._identify(self._plan)
+        await self._identify(self._needed)
         while True:
             await asyncio.gather(*(self._vacant(name, PATIENCE, waiting=True) for name in names))
             if await self._chosen(names[0]):
@@ -286,7 +287,7 @@ class KafkaJournal:
     async def wait(self, timeout: float) -> None:
         """See :meth:`syncer.journal.Journal.wait`."""
         deadline = time.monotonic() + timeout
-        watched = self._watched or set(Topic)
+        watched = self._watched or set(Topic) - {Topic.PAGES}  # nobody waits for those
         places = [self._place(topic, part) for topic in watched for part in range(partitions_of(topic, self.partitions))]
         while True:
             self._appended.clear()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from syncer.errors import Misconfigured
-from syncer.journal import COMPACTED, Topic, partitions_of
+from syncer.journal import COMPACTED, TOMBSTONES, Topic, partitions_of
 from syncer.wire import MAX_RECORD
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ def topic_name(prefix: str, topic: str) -> str:
     return f"{prefix}.{topic}.v1"
 
 
-def plan(settings: JournalSettings) -> list[TopicPlan]:
-    """Every topic of a journal, but for how many copies there are of its records."""
+def plan(settings: JournalSettings, *, pages: bool = False) -> list[TopicPlan]:
+    """Every topic of a journal, that of ``pages`` where it is kept; but for how many copies there are of its records."""
     retention = settings.retention
     kept = {
         Topic.CHANGES: (retention.changes_days, retention.changes_bytes),
@@ -56,10 +56,22 @@ def plan(settings: JournalSettings) -> list[TopicPlan]:
     }
     # An active segment is never compacted, and is read whole at every start (PROTOCOL 37).
     compacted = {CLEANUP: "compact", "segment.ms": str(HOUR // 6), "segment.bytes": str(16 * 1024 * 1024)}
+    # What was erased is gone in a day or two: so soon a segment is closed, and then compacted, however little there is to it.
+    whole = {
+        CLEANUP: "compact",
+        "segment.ms": str(DAY),
+        "segment.bytes": str(256 * 1024 * 1024),
+        "max.compaction.lag.ms": str(DAY),
+        "delete.retention.ms": str(int(TOMBSTONES * DAY)),
+    }
     plans = []
     for topic in Topic:
         partitions = partitions_of(topic, settings.partitions)
-        if topic in COMPACTED:
+        if topic is Topic.PAGES:
+            if not pages:
+                continue
+            config = common | whole
+        elif topic in COMPACTED:
             config = common | compacted
         else:
             days, most = kept[topic]

@@ -98,7 +98,7 @@ def sending(prefix: str, record: Record) -> dict[str, Any]:
     """A record as the arguments of a producer's ``send``."""
     return {
         "topic": topic_name(prefix, record.topic),
-        "value": record.value,
+        "value": record.value or None,  # a tombstone, as Kafka has it
         "key": record.key.encode(),
         "partition": record.partition,
         "headers": [(name, value.encode()) for name, value in record.headers.items()],

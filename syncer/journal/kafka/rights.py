@@ -37,10 +37,11 @@ class Users(NamedTuple):
     partner: str = "partner"
 
 
-def rights(settings: JournalSettings, users: Users) -> dict[str, list[Right]]:
-    """What each of the users needs."""
-    every = [topic.name for topic in plan(settings)]
-    read = [topic_name(settings.prefix, topic) for topic in (Topic.MUTATIONS, Topic.WATERMARKS, Topic.MANIFESTS)]
+def rights(settings: JournalSettings, users: Users, *, pages: bool = False) -> dict[str, list[Right]]:
+    """What each of the users needs; ``pages``: the topic of pages is kept."""
+    every = [topic.name for topic in plan(settings, pages=pages)]
+    kinds = (Topic.MUTATIONS, Topic.WATERMARKS, Topic.MANIFESTS, *((Topic.PAGES,) if pages else ()))
+    read = [topic_name(settings.prefix, topic) for topic in kinds]
     ingest, enrich = (transactional(settings.prefix, name)["transactional_id"] for name in (INGEST, ENRICH))
     return {
         users.operator: [Right(("Create", "Describe", "AlterConfigs"), "topic", every)],
@@ -58,9 +59,9 @@ def rights(settings: JournalSettings, users: Users) -> dict[str, list[Right]]:
     }
 
 
-def optional(settings: JournalSettings, users: Users) -> dict[str, list[Right]]:
+def optional(settings: JournalSettings, users: Users, *, pages: bool = False) -> dict[str, list[Right]]:
     """What the hub goes on without: to see how the topics are set, which it warns of."""
-    return {users.hub: [Right(("DescribeConfigs",), "topic", [topic.name for topic in plan(settings)])]}
+    return {users.hub: [Right(("DescribeConfigs",), "topic", [topic.name for topic in plan(settings, pages=pages)])]}
 
 
 def commands(settings: JournalSettings, granted: Mapping[str, Sequence[Right]]) -> list[str]:
