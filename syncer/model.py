@@ -19,6 +19,8 @@ MAX_ID = 2**63 - 1  # of a page or a revision: what a database holds, and more t
 
 SCOPE = "scope"  # the stream of changes about pages that the settings do not want any more: each names one, by id
 HEAL = "heal"  # the stream of changes that mirrors have asked for: to publish a page again, as it is published
+REPAIR = "repair"  # the stream of changes that a person has asked for: to read a page again
+SEED = "seed"  # the stream of changes about pages of a dump that nobody has heard of here: each names one, by id
 
 
 class Cause(StrEnum):

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from syncer.model import HEAL, MAX_ID, SCOPE, Cause, Change, Position, Source, Visibility
+from syncer.model import HEAL, MAX_ID, REPAIR, SCOPE, SEED, Cause, Change, Position, Source, Visibility
 
 
 def encode_change(change: Change) -> bytes:
@@ -82,7 +82,7 @@ def remains(value: bytes) -> bytes | None:
 
 
 # Streams of changes that ingest did not append.
-BY_HAND = frozenset({"repair", "replay", "reconcile", SCOPE, HEAL})
+BY_HAND = frozenset({"replay", "reconcile", SCOPE, HEAL, REPAIR, SEED})
 
 
 def is_from_feed(value: bytes) -> bool:

@@ -21,7 +21,7 @@ from syncer.cli import app, options, print_json, run_async, stderr, stdout
 from syncer.clock import now_iso
 from syncer.errors import Misconfigured
 from syncer.journal import change_record, open_journal
-from syncer.model import MAX_ID, Cause, Change, Source
+from syncer.model import MAX_ID, REPAIR, Cause, Change, Source
 from syncer.store import Store
 
 if TYPE_CHECKING:
@@ -225,5 +225,5 @@ def _all(store: Store, wiki: Wiki) -> Iterator[Change]:
 
 def _to_read(wiki: Wiki, *, titles: tuple[str, ...] = (), page_ids: tuple[int, ...] = ()) -> Change:
     now = now_iso()
-    source = Source("repair", str(uuid4()), now, now)
+    source = Source(REPAIR, str(uuid4()), now, now)
     return Change(wiki_id=wiki.wiki_id, domain=wiki.domain, cause=Cause.REPAIR, source=source, titles=titles, page_ids=page_ids)

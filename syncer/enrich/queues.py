@@ -1,7 +1,8 @@
 """What waits to be asked about, by wiki. No I/O; times are of the loop's clock.
 
 A change waits in its wiki's queue in the order of the journal; one that is to be asked again later waits beside it until it
-is due. What is in work is in neither.
+is due. What is in work is in neither. What is patient waits in a line of its own, and is taken by itself: there may be a whole
+wiki of it, and no edit is to wait behind that.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from syncer.model import REPAIR, SEED
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from syncer.outcome import Question
 
 MOST_VALUES = 50  # ids or titles a request, without special rights (PROTOCOL 21)
+PATIENT = frozenset({REPAIR, SEED})  # streams of changes that give way to all others
 
 
 @dataclass(slots=True, eq=False)
@@ -32,14 +36,22 @@ class Item:
     tries: int = 0
     alone: bool = False
 
+    @property
+    def patient(self) -> bool:
+        """Whether it gives way to what has just happened."""
+        return self.change.source.stream in PATIENT
+
 
 @dataclass(slots=True)
 class WikiQueue:
-    """One wiki's changes. ``most`` values are asked for at once: fewer where so many were not answered."""
+    """One wiki's changes. ``patient`` are those that give way to the ``waiting``. ``most`` values are asked for at once: fewer
+    where so many were not answered.
+    """
 
     wiki_id: str
     domain: str
     waiting: deque[Item] = field(default_factory=deque)
+    patient: deque[Item] = field(default_factory=deque)
     delayed: list[tuple[float, int, Item]] = field(default_factory=list)
     in_work: int = 0
     values: int = 0  # of what is waiting
@@ -47,7 +59,7 @@ class WikiQueue:
 
     def __len__(self) -> int:
         """How many changes are not finished."""
-        return len(self.waiting) + len(self.delayed) + self.in_work
+        return len(self.waiting) + len(self.patient) + len(self.delayed) + self.in_work
 
     @property
     def oldest(self) -> float:
@@ -56,14 +68,18 @@ class WikiQueue:
 
     def add(self, item: Item) -> None:
         """Put a change at the end."""
-        self.waiting.append(item)
-        self.values += item.values
+        if item.patient:
+            self.patient.append(item)
+        else:
+            self.waiting.append(item)
+            self.values += item.values
 
     def put_back(self, items: list[Item]) -> None:
         """Put changes that could not be asked about back to the front, in their order."""
         self.in_work -= len(items)
-        self.waiting.extendleft(reversed(items))
-        self.values += sum(item.values for item in items)
+        for item in reversed(items):
+            (self.patient if item.patient else self.waiting).appendleft(item)
+            self.values += 0 if item.patient else item.values
 
     def put_off(self, item: Item, until: float) -> None:
         """Let a change wait until it is due again."""
@@ -75,17 +91,18 @@ class WikiQueue:
         while self.delayed and self.delayed[0][0] <= now:
             self.add(heapq.heappop(self.delayed)[2])
 
-    def take(self) -> list[Item]:
-        """A batch: as many as fit into one request of revisions, or a suspect alone."""
+    def take(self, *, patient: bool = False) -> list[Item]:
+        """A batch, of those that are ``patient`` or of the others: what fits into one request, or a suspect alone."""
+        line = self.patient if patient else self.waiting
         batch: list[Item] = []
         values = 0
-        while self.waiting:
-            item = self.waiting[0]
+        while line:
+            item = line[0]
             if batch and (values + item.values > self.most or item.alone or batch[0].alone):
                 break
-            batch.append(self.waiting.popleft())
+            batch.append(line.popleft())
             values += item.values
-        self.values -= values
+        self.values -= 0 if patient else values
         self.in_work += len(batch)
         return batch
 
@@ -99,8 +116,9 @@ class WikiQueue:
 
     def drain(self) -> list[Item]:
         """Everything that waits, due or not: the wiki is taken out of the way."""
-        items = [*self.waiting, *(item for _, _, item in sorted(self.delayed, key=lambda entry: entry[:2]))]
+        items = [*self.waiting, *self.patient, *(item for _, _, item in sorted(self.delayed, key=lambda entry: entry[:2]))]
         self.waiting.clear()
+        self.patient.clear()
         self.delayed.clear()
         self.values = 0
         return items

@@ -33,8 +33,8 @@ READ_AT_ONCE = 500  # changes of a partition: half a MiB
 PAUSED = "paused until"  # the store's note of what a wiki asked for, in seconds since the epoch
 READ_EVERY = 1.0  # seconds between looks for new changes, where the journal says nothing
 ROOM = 500  # changes waiting, above which nothing is reconciled: what that finds would wait with them
-PATIENCE = 30.0  # seconds for which reconciling gives way to what is fresher; then it has one request
-GIVE_WAY = 0.25  # seconds between two looks whether it may go on
+PATIENCE = 30.0  # seconds for which reconciling, and what is patient, give way to what is fresher; then each has one request
+GIVE_WAY = 0.25  # seconds between two looks whether they may go on
 AGAIN = 3600.0  # seconds until a wiki is reconciled again that may not be asked
 
 
@@ -50,12 +50,13 @@ class Session:
     queues: dict[str, WikiQueue] = field(default_factory=dict)
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     caught_up: bool = False
+    _patient_at: float = 0.0  # when what is patient had its turn last
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop``, then finish what is in work."""
         telling = [self.manifests.run(stop)] if self.manifests else []
         await together(self._take_in(stop), self._dispatch(stop), self.house.keep(stop), *telling)
-        await self.house.work(self.house.settler.flush)
+        await self.house.flush()
 
     async def _take_in(self, stop: asyncio.Event) -> None:
         """Read what was appended, partition by partition, as long as not too much of one is unfinished."""
@@ -116,8 +117,11 @@ class Session:
                 due = self._fall_due(now())
                 if wiki_id := self._lent(now()):
                     running.add(asyncio.create_task(self._reconcile(wiki_id)))
+                elif queue := self._patient(now()):
+                    running.add(asyncio.create_task(self._handle(queue, queue.take(patient=True))))
                 elif wiki_id := budget.choose(now()):
-                    running.add(asyncio.create_task(self._handle(self.queues[wiki_id])))
+                    queue = self.queues[wiki_id]
+                    running.add(asyncio.create_task(self._handle(queue, queue.take())))
                 else:
                     wait = min(budget.wake_at(now()), due, self._lends_at(now()), now() + 1.0) - now()
                     await unless(self.woken, max(wait, 0.001))
@@ -130,7 +134,7 @@ class Session:
 
     def _old(self, now: float) -> Iterator[str]:
         """The wikis to reconcile; none while there is more than enough to do."""
-        if not self.caught_up or sum(map(len, self.queues.values())) >= ROOM:
+        if not self.caught_up or sum(len(queue) - len(queue.patient) for queue in self.queues.values()) >= ROOM:
             return iter(())
         return (wiki_id for wiki_id in self.house.reconcile.ready(now) if wiki_id not in self.house.outages.out)
 
@@ -141,9 +145,24 @@ class Session:
             return None
         return next((wiki_id for wiki_id in self._old(now) if budget.lend(wiki_id, now, patient=patient)), None)
 
+    def _patient(self, now: float) -> WikiQueue | None:
+        """Whose patient changes are to be asked about now, in flight from here on: of the wiki where they have waited longest."""
+        waiting = [queue for queue in self.queues.values() if queue.patient]
+        if not waiting:
+            self._patient_at = now
+        patient = now < self._patient_at + PATIENCE
+        for queue in sorted(waiting, key=lambda queue: queue.patient[0].arrived):
+            if self.house.budget.lend(queue.wiki_id, now, patient=patient):
+                self._patient_at = now
+                return queue
+        return None
+
     def _lends_at(self, now: float) -> float:
-        """When to see again whether a wiki may be reconciled."""
-        return max(self.house.budget.free_at(now), now + GIVE_WAY) if any(self._old(now)) else float("inf")
+        """When to see again whether a wiki may be reconciled, or what is patient may go on."""
+        if not any(self._old(now)) and not any(queue.patient for queue in self.queues.values()):
+            return float("inf")
+        free_at = self.house.budget.free_at(now)
+        return free_at if free_at > now else now + GIVE_WAY
 
     async def _reconcile(self, wiki_id: str) -> None:
         """One step; a wiki that does not answer is left in peace as it is for its changes."""
@@ -171,10 +190,10 @@ class Session:
                 self._tell(queue)
         return min((queue.delayed[0][0] for queue in self.queues.values() if queue.delayed), default=float("inf"))
 
-    async def _handle(self, queue: WikiQueue) -> None:
-        """Take a batch and see it through; whatever it could not finish waits again."""
+    async def _handle(self, queue: WikiQueue, items: list[Item]) -> None:
+        """See a batch through; whatever it could not finish waits again."""
         house = self.house
-        batch = Batch(queue, queue.take(), self.api, house.settler, house.work, self.in_work)
+        batch = Batch(queue, items, self.api, house.settler, house.work, self.in_work)
         self._tell(queue)
         try:
             await self._see_through(batch)

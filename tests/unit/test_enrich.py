@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from syncer.config import ApiSettings, EnrichSettings, WikiSettings
+from syncer.config import ApiSettings, EnrichSettings, ReconcileSettings, WikiSettings
 from syncer.demo.actions import Workload
 from syncer.demo.farm import Farm
 from syncer.demo.sites import SITES
@@ -18,7 +18,7 @@ from syncer.enrich.inwork import InWork
 from syncer.enrich.settle import Settler
 from syncer.errors import JournalUnavailable, Refused, Superseded
 from syncer.journal import WHOLE, Record, Topic, change_record
-from syncer.model import Cause, Change, Source
+from syncer.model import REPAIR, Cause, Change, Source
 from syncer.records import SetAside, encode_set_aside
 from syncer.status import read_status, set_asides
 from syncer.store import Store
@@ -26,7 +26,7 @@ from tests.inprocess import CrashingJournal, FarmApi, Rig, Trouble
 from tests.virtual import EPOCH, run
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
     from pathlib import Path
 
     from syncer.journal import Journal
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     Play = Callable[..., None]
 
 WHEN = "2027-01-15T08:00:00Z"
+NOTHING_OLD = ReconcileSettings(interval=86_400.0, sample=0, sweep_per_hour=0.0)
 
 
 @pytest.fixture
@@ -80,6 +81,16 @@ async def until(condition: Callable[[], bool], step: float = 1.0) -> None:
     raise AssertionError("it never came")
 
 
+async def to_be_read(rig: Rig, wiki_id: str, page_ids: Iterable[int]) -> None:
+    """Have pages read again, as `syncer repair` does."""
+    for page_id in page_ids:
+        source = Source(REPAIR, f"repair {page_id}", WHEN, WHEN)
+        change = Change(
+            wiki_id=wiki_id, domain=rig.farm[wiki_id].site.domain, cause=Cause.REPAIR, source=source, page_ids=(page_id,)
+        )
+        await rig.journal.append(change_record(change, rig.journal.partitions))
+
+
 def outcomes(status: dict[str, Any]) -> dict[str, Any]:
     return cast("dict[str, Any]", status["outcomes"])
 
@@ -95,6 +106,52 @@ def test_what_ingest_sets_aside_counts_within_seconds(play: Play) -> None:
             assert (await read_status(rig.journal))["open_set_asides"] == {"enwiki": 1}
 
     play(story)
+
+
+# -- whose turn it is --------------------------------------------------------------------------------------------------
+
+
+def test_an_edit_does_not_wait_behind_what_is_patient(play: Play) -> None:
+    """Of a wiki of which a thousand pages are to be read again: twenty requests, a second each."""
+
+    async def story(rig: Rig) -> None:
+        async with rig.running():
+            await rig.drain()
+            await to_be_read(rig, "enwiki", range(1, 1001))
+            asked = [len(rig.starts)]
+            rig.enrich.watch.on_outcome.append(
+                lambda change, _outcome, _delay: asked.append(len(rig.starts)) if change.cause is Cause.EDIT else None
+            )
+            await edit(rig, "enwiki", 1)
+            await edit(rig, "dewiki", 1)
+            await until(lambda: len(asked) > 2)
+            assert max(asked) - asked[0] <= 6  # one in flight, two while the edits wait for company, and the edits' own
+            await rig.drain()
+            assert len(rig.starts) - asked[0] == 1000 / 50 + 2
+        await equal(rig)
+
+    play(story, per_minute=60, reconcile=NOTHING_OLD)
+
+
+def test_what_is_patient_has_its_turn_however_much_else_there_is(play: Play) -> None:
+    async def story(rig: Rig) -> None:
+        async def too_much() -> None:
+            for _ in range(5):
+                for wiki_id in rig.farm.wikis:  # six requests, of which the budget has two
+                    await edit(rig, wiki_id, 1)
+                await asyncio.sleep(40.0)
+
+        async with rig.running():
+            await rig.drain()
+            await too_much()
+            await to_be_read(rig, "enwiki", range(1, 101))
+            since = len(rig.starts)
+            await too_much()
+            assert [kind for _, _, kind, _ in rig.starts[since:]].count("pageids") == 2
+            await rig.drain()
+        await equal(rig)
+
+    play(story, per_minute=3, sites=6, reconcile=NOTHING_OLD)
 
 
 # -- wikis that do not answer -----------------------------------------------------------------------------------------

@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncer.enrich.queues import MOST_VALUES, Item, WikiQueue, chunks
-from syncer.model import Cause
+from syncer.model import REPAIR, SEED, Cause
 from syncer.outcome import Question
 from tests.desk import change
 
 
-def item(offset: int, *, values: int = 1, arrived: float = 0.0, alone: bool = False) -> Item:
-    return Item(0, offset, change(Cause.EDIT, "A", rev=offset), arrived, values, alone=alone)
+def item(offset: int, *, values: int = 1, arrived: float = 0.0, alone: bool = False, stream: str = "recentchange") -> Item:
+    return Item(0, offset, change(Cause.EDIT, "A", rev=offset, stream=stream), arrived, values, alone=alone)
 
 
 def queue(*items: Item) -> WikiQueue:
@@ -93,12 +93,26 @@ def test_a_wiki_taken_out_of_the_way_leaves_nothing() -> None:
     assert (len(waiting), waiting.values) == (0, 0)
 
 
-@given(st.integers(0, 2**32), st.lists(st.integers(1, 70), max_size=80))
-def test_nothing_is_lost_whatever_becomes_of_it(seed: int, values: list[int]) -> None:
+def test_what_is_patient_is_taken_by_itself() -> None:
+    waiting = queue(item(1, stream=SEED), item(2), item(3, stream=REPAIR, arrived=3.0), item(4))
+    assert (waiting.values, len(waiting), waiting.oldest) == (2, 4, 0.0)
+    assert offsets(waiting.take()) == [2, 4]
+    assert waiting.take() == []
+    taken = waiting.take(patient=True)
+    assert (offsets(taken), waiting.in_work, waiting.values) == ([1, 3], 4, 0)
+    waiting.put_back(taken)
+    assert waiting.take() == []
+    assert offsets(waiting.drain()) == [1, 3]
+    assert waiting.take(patient=True) == []
+
+
+@given(st.integers(0, 2**32), st.lists(st.tuples(st.integers(1, 70), st.sampled_from(["recentchange", SEED])), max_size=80))
+def test_nothing_is_lost_whatever_becomes_of_it(seed: int, values: list[tuple[int, str]]) -> None:
     """Law 3, for queues: what was added is taken once, or is still there, and the sums say how much."""
-    rng, waiting, done = Random(seed), queue(*(item(n, values=v) for n, v in enumerate(values))), []
+    rng, done = Random(seed), list[int]()
+    waiting = queue(*(item(n, values=value, stream=stream) for n, (value, stream) in enumerate(values)))
     for now in range(300):
-        taken = waiting.take()
+        taken = waiting.take(patient=rng.random() < 0.5)
         for one in list(taken):
             fate = rng.random()
             if fate < 0.4:
