@@ -221,7 +221,7 @@ class Feed:
                 connection.error = FeedUnavailable("the server reported an error in the stream")
                 break
             else:
-                events.append(Delivered(*self._cursor.absorb(item.id, connection.safe, horizon), item.data))
+                events.append(Delivered(*self._cursor.absorb(item.id, connection.safe, horizon, item.data), item.data))
         connection.delivered += len(events)
         self.counts.bytes += len(chunk)
         self.counts.events += len(events)

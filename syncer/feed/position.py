@@ -69,6 +69,7 @@ class Cursor:
         self._streams = frozenset(map(canonical, streams))
         self.timestamps = {source: at for source, at in start.timestamps.items() if stream_of(source[0]) in self._streams}
         self._before: list[Any] = []  # the entries of the id before
+        self._timed = False  # whether this connection's ids have timestamps
         self._delivered = NOWHERE
 
     @property
@@ -91,23 +92,28 @@ class Cursor:
 
     def connected(self) -> None:
         """A connection was made: the ids of the one before say nothing about what this one delivers."""
-        self._before = []
+        self._before, self._timed = [], False
 
-    def absorb(self, event_id: str, safe: int, horizon: int) -> tuple[TopicPartition, int]:
+    def absorb(self, event_id: str, safe: int, horizon: int, data: bytes = b"") -> tuple[TopicPartition, int]:
         """Advance by the id of a delivered event, and say from which topic-partition it came, and its timestamp.
 
         A timestamp in an id is that of the delivered event plus 1. A topic-partition that delivered nothing yet is given
         ``safe``, a time before which it cannot have had anything. Timestamps after ``horizon`` are some producer's wrong
-        clock: believed, one of them would skip everything until then. An id that cannot be read changes nothing.
+        clock: believed, one of them would skip everything until then. An id that cannot be read changes nothing. Where ids
+        are of offsets alone (PROTOCOL 4) the event's ``data`` tells: by them the feed would begin at ``safe`` again and again.
         """
         try:
             entries = orjson.loads(event_id)
             before = self._before if len(self._before) == len(entries) else [None] * len(entries)
             for entry, then in zip(entries, before, strict=True):
                 if entry != then:  # of all its entries, an event changes one
+                    self._timed = self._timed or "timestamp" in entry
                     self._advance((entry["topic"], entry["partition"]), entry.get("timestamp"), safe, horizon)
             self._before = entries
-        except (orjson.JSONDecodeError, TypeError, KeyError, AttributeError):
+            if not self._timed:
+                meta = orjson.loads(data)["meta"]
+                self._advance((meta["topic"], meta["partition"]), milliseconds(meta["dt"]) + 1, safe, horizon)
+        except (TypeError, KeyError, AttributeError, ValueError):
             pass
         return self._delivered
 

@@ -46,6 +46,20 @@ def test_a_token_names_everything_known_by_rewound_timestamps_alone() -> None:
     assert token(cursor, 1.5) == [entry(CODFW, timestamp=0), entry(EQIAD, timestamp=38_500)]
 
 
+def test_where_ids_are_of_offsets_alone_the_event_tells_its_time() -> None:
+    cursor = Cursor(STREAMS, Position())
+    ids = [json.dumps([entry(EQIAD, offset=number), entry(CODFW, offset=-1)]) for number in (7, 8, 9, 10)]
+    times: list[dict[str, str]] = [{"dt": iso(1000)}, {"dt": iso(4000)}, {}, {"dt": iso(HORIZON // 10)}]
+    told = [json.dumps({"meta": {"topic": EQIAD[0], "partition": 0, **each}}).encode() for each in times]
+    found = [cursor.absorb(event_id, SAFE, 10_000, data) for event_id, data in zip(ids, told, strict=True)]
+    assert found == [(EQIAD, 1000), *[(EQIAD, 4000)] * 3]
+    assert cursor.position() == Position({EQIAD: 4000, CODFW: SAFE})
+    assert cursor.absorb(ids[0], SAFE, 10_000, b"{") == (EQIAD, 4000)
+    cursor.connected()
+    dated = json.dumps([entry(EQIAD, timestamp=5001), entry(CODFW, offset=-1)])
+    assert cursor.absorb(dated, SAFE, 10_000, told[0]) == (EQIAD, 5000)
+
+
 def test_a_token_names_no_topic_of_a_stream_that_is_not_asked_for() -> None:
     start = Position({EQIAD: 1000, CHANGE: 2000})
     assert token(Cursor(STREAMS, start)) == [entry(EQIAD, timestamp=1000)]
