@@ -26,6 +26,7 @@ from syncer.config import (
     EnrichSettings,
     JournalSettings,
     MirrorSettings,
+    PublishSettings,
     ReconcileSettings,
     Settings,
     StoreSettings,
@@ -168,6 +169,7 @@ class Rig:
     enrich_settings: EnrichSettings = field(default_factory=EnrichSettings)
     reconcile: ReconcileSettings = field(default_factory=ReconcileSettings)
     store_bytes: int = 10**9
+    publish: PublishSettings = field(default_factory=PublishSettings)
     skew: float = 0.0
     gaps: list[tuple[str | None, str]] = field(default_factory=list)
     starts: list[tuple[float, str, str, int]] = field(default_factory=list)
@@ -184,6 +186,7 @@ class Rig:
             store=StoreSettings(path=str(self.folder / "store.db"), max_bytes=self.store_bytes),
             enrich=self.enrich_settings,
             reconcile=self.reconcile,
+            publish=self.publish,
             mirror=MirrorSettings(path=str(self.folder / "mirror.db")),
         )
         self.sift = Sift(Scope(self.settings.wiki), Memory(30_000))
@@ -332,7 +335,7 @@ class Rig:
             offset, end = await self.journal.bounds(topic, partition)
             while offset < end:
                 for one in await self.journal.read(topic, partition, offset):
-                    value = orjson.loads(one.value)
+                    value = orjson.loads(one.value or b"null")
                     found.append(
                         {
                             "partition": partition, "offset": one.offset, "key": one.key, "headers": dict(one.headers),

@@ -102,6 +102,7 @@ def run(monkeypatch: pytest.MonkeyPatch, main: Callable[[Clock], Coroutine[Any, 
         patch.setattr("syncer.enrich.now_iso", clock.iso)
         patch.setattr("syncer.enrich.heals.now_iso", clock.iso)
         patch.setattr("syncer.enrich.manifests.now_iso", clock.iso)
+        patch.setattr("syncer.enrich.pages.now_iso", clock.iso)
         patch.setattr("syncer.reconcile.now_iso", clock.iso)
         patch.setattr("syncer.journal.sqlite.POLL", 60.0)  # no other process appends, so nobody has to look out for it
         with asyncio.Runner(loop_factory=lambda: loop) as runner:

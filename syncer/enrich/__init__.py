@@ -32,6 +32,7 @@ from syncer.enrich.house import House
 from syncer.enrich.inwork import InWork
 from syncer.enrich.manifests import Manifests
 from syncer.enrich.outages import UNAVAILABLE, Outages
+from syncer.enrich.pages import Pages, withdraw
 from syncer.enrich.session import PAUSED, Session
 from syncer.enrich.settle import Settler
 from syncer.enrich.sites import Sites
@@ -46,7 +47,7 @@ from syncer.tasks import unless
 from syncer.trouble import Trouble
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from syncer.config import Settings
@@ -127,6 +128,10 @@ class Enrich:
         """The wikis that were taken out of the way."""
         return self._session.house.outages.out if self._session else frozenset()
 
+    def overdue(self) -> float:
+        """For how many seconds a wiki has waited to be reconciled since that was due, at most."""
+        return self._session.house.reconcile.overdue(self.wikis_out) if self._session else 0.0
+
     def queued(self) -> int:
         """How many changes are taken in and not finished."""
         return sum(len(queue) for queue in self._session.queues.values()) if self._session else 0
@@ -194,10 +199,21 @@ class Enrich:
         await heals.load(partitions)
         house = House(self._journal, settler, budget, outages, sites, lost, heals, self._work)
         settler.watermarks.begin(await said_before(self._journal, partitions), lost.wanted)
+        settler.pages = await self._pages(partitions, append)
         manifests = Manifests(self._journal, settler, self.signer, self._work) if self.signer else None
         if manifests:
             await manifests.load(partitions)
         return Session(self._settings.enrich, house, self.api, self._in_work, manifests)
+
+    async def _pages(self, partitions: Iterable[int], append: Callable[[Sequence[Record]], Sequence[int]]) -> Pages | None:
+        """The topic of pages, brought up to date; where it is not kept, what there was is taken back if that can be."""
+        if not self._settings.publish.pages:
+            if self._journal.rewrites:
+                await withdraw(self._journal, partitions, append, self._work)
+            return None
+        pages = Pages(self._journal, self._store, append, self._work)
+        await pages.load(partitions)
+        return pages
 
     def _is_fresh(self) -> bool:
         """Whether the store never was an owner's, so that what it once published may be unknown to it."""

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 FLUSH_EVERY = 1.0  # seconds; what was finished without a mutation may be done again after a crash, this bounds how much
+FILL_FOR = 0.3  # seconds of that, at most, in which the topic of pages is filled, where it is
 HEAR_EVERY = 10.0  # seconds
 RETAIN_EVERY = 600.0  # seconds
 
@@ -54,7 +55,7 @@ class House:
         retain_at = hear_at = now()
         while not stop.is_set():
             await unless(stop, FLUSH_EVERY)
-            await self.work(self.settler.flush)
+            await self.flush()
             for wiki_id in self.outages.due(now()):
                 await self._probe(wiki_id)
             await self._learn()
@@ -66,6 +67,19 @@ class House:
             elif now() >= hear_at:
                 hear_at = now() + HEAR_EVERY
                 await self._hear()
+            await self._fill(now() + FILL_FOR)
+
+    async def flush(self) -> None:
+        """Commit what was finished without a mutation, and the pages that have changed."""
+        await self.work(self.settler.flush)
+        if self.settler.pages:
+            await self.work(self.settler.pages.flush)
+
+    async def _fill(self, until: float) -> None:
+        """Write pages that were never looked at, up to a time of the loop's clock."""
+        pages = self.settler.pages
+        while pages and pages.filling and asyncio.get_running_loop().time() < until:
+            await self.work(pages.fill)
 
     async def _probe(self, wiki_id: str) -> None:
         """Ask a wiki that is out of the way about itself; replay what was set aside if it answers, or is not wanted any more."""

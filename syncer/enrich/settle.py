@@ -45,6 +45,7 @@ from syncer.wire import encode_mutation, headers_of, key_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from syncer.enrich.pages import Pages
     from syncer.journal import Stored
     from syncer.model import Change, Mutation, Site
     from syncer.outcome import Outcome
@@ -76,6 +77,7 @@ class Settler:
     partitions: int
     rewrites: bool = False
     clean: Callable[[], bool] = lambda: True
+    pages: Pages | None = None  # where the topic of pages is kept
     tallies: Tallies = field(default_factory=Tallies)
     watermarks: Watermarks = field(init=False)
     recent: Recent = field(init=False)
@@ -243,6 +245,8 @@ class Settler:
                 self.recent.note(mutation.wiki_id, mutation.page.page_id or 0, now)
         if batch.mutations:
             self.store.advance(batch.partition, offsets[len(batch.mutations) - 1] + 1)
+            if self.pages:
+                self.pages.note(batch)
         at("enrich-committed")
 
     def _rehydrate(self, view: WikiView, answers: Answers) -> None:
@@ -327,10 +331,9 @@ class Settler:
     # -- records -----------------------------------------------------------------------------------------------------
 
     def _aside_record(self, item: Item, aside: Aside) -> Record:
-        change = item.change
-        entry = SetAside(aside.reason, aside.detail, self.clock(), change)
-        headers = {"wiki": change.wiki_id, "reason": aside.reason}
-        return Record(Topic.SET_ASIDE, item.partition, _key(change), encode_set_aside(entry), headers)
+        headers = {"wiki": item.change.wiki_id, "reason": aside.reason}
+        value = encode_set_aside(SetAside(aside.reason, aside.detail, self.clock(), item.change))
+        return Record(Topic.SET_ASIDE, item.partition, _key(item.change), value, headers)
 
     def _progress_records(self, partition: int) -> list[Record]:
         """The progress of a partition, what was closed by it, and what it means for its wikis' watermarks."""
@@ -378,8 +381,7 @@ class Settler:
 
     def _open_or_close(self, item: Item, *, opened: bool) -> None:
         """Keep account of what stands set aside. A replay that fails leaves open what it was to close; one may come twice."""
-        change, keys = item.change, self.open[item.partition]
-        count = self.progress[item.partition].open_set_asides
+        change, keys, count = item.change, self.open[item.partition], self.progress[item.partition].open_set_asides
         if opened:
             self._closed.discard(_key(change))
             count[change.wiki_id] += _key(change) not in keys

@@ -248,12 +248,10 @@ class SqliteJournal:
                 f"offset {offset} of {topic}, partition {partition}, is not in {self._path}: it holds {start} to {end}",
                 hint="the journal was cut by retention, or is not the one this reader followed; start the reader anew",
             )
-        values = self._read_values
+        values, pages = self._read_values, topic is Topic.PAGES
         for at, key, headers, value, packed, appended_at in self._reader.execute(query, (partition, offset, limit)):
-            if topic is Topic.PAGES:
-                plain, salt = values.plain((at, value, packed), values.own_key(partition, key)), ""
-            else:
-                plain, salt = values.plain((at, value, packed)), values.salt(at, packed)
+            plain = values.plain((at, value, packed), values.own_key(partition, key) if pages else None)
+            salt = "" if pages else values.salt(at, packed)
             records.append(Stored(at, key, plain, orjson.loads(headers), appended_at, salt))
             size += len(plain)
             if size >= READ_BYTES:

@@ -55,6 +55,7 @@ class Store(Reads):
             self._bytes = int(self.meta("text_bytes") or 0)
             self._touched = self._db.execute("SELECT coalesce(max(touched), 0) FROM pages").fetchone()[0]
         self.seen, self.seeds = Seen(self._db), Seeds(self._db)
+        self._watched: set[tuple[str, int]] | None = None
 
     # -- what it belongs to ------------------------------------------------------------------------------------------
 
@@ -84,6 +85,15 @@ class Store(Reads):
         """The first offset of ``mutations`` that is not folded in yet."""
         row = self._db.execute("SELECT next FROM offsets WHERE part = ?", (partition,)).fetchone()
         return row[0] if row else 0
+
+    def watch(self) -> set[tuple[str, int]]:
+        """A set that from now on gets every page, by wiki and id, that is changed. Whoever has it empties it."""
+        self._watched = set()
+        return self._watched
+
+    def _changed(self, wiki_id: str, *page_ids: int) -> None:
+        if self._watched is not None:
+            self._watched.update((wiki_id, page_id) for page_id in page_ids)
 
     # -- folding -----------------------------------------------------------------------------------------------------
 
@@ -216,6 +226,7 @@ class Store(Reads):
             return False
         row = self._db.execute(f"UPDATE pages SET diverged = NULL WHERE id = {_ROW} RETURNING id", (wiki_id, page_id)).fetchone()  # noqa: S608
         self._write_text(row[0], text)
+        self._changed(wiki_id, page_id)
         return True
 
     def publish(self, mutation: Mutation, partition: int, offset: int) -> None:
@@ -266,6 +277,7 @@ class Store(Reads):
         if holder and page.page_id is None:
             row = self._db.execute(_ROW[1:-1], (wiki_id, holder.page_id)).fetchone()
         self._bury(row[0])
+        self._changed(wiki_id, holder.page_id if holder and page.page_id is None else page.page_id or 0)
         if page.title and (holder or self.meta(LATE) is None):
             self._leave(wiki_id, page.title)
 
@@ -283,7 +295,8 @@ class Store(Reads):
         """Write everything but the text; a title other than the page's is taken from whoever holds it. Returns the row."""
         page, wiki_id = mutation.page, mutation.wiki_id
         if page.title != title:
-            self._db.execute("UPDATE pages SET title = NULL WHERE wiki = ? AND title = ?", (wiki_id, page.title))
+            query = "UPDATE pages SET title = NULL WHERE wiki = ? AND title = ? RETURNING page_id"
+            self._changed(wiki_id, *(holder for (holder,) in self._db.execute(query, (wiki_id, page.title)).fetchall()))
             self._db.execute("DELETE FROM gone WHERE wiki = ? AND title = ?", (wiki_id, page.title))
         key, facts = seal(orjson.dumps({"revision": mutation.revision, "attribution": mutation.attribution}))
         row = self._db.execute(
@@ -294,6 +307,7 @@ class Store(Reads):
             (wiki_id, page.page_id, page.title, page.namespace, page.is_redirect, mutation.seq, facts, keep_divergence),
         ).fetchone()
         self._db.execute("UPDATE seals SET facts = ? WHERE id = ?", (key, row[0]))
+        self._changed(wiki_id, page.page_id or 0)
         return int(row[0])
 
     def _note(self, mutation: Mutation) -> None:

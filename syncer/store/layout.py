@@ -50,4 +50,7 @@ _SEEDS = (
     'CREATE INDEX "pages dumped and untitled" ON pages (id) WHERE title IS NULL AND live AND seq = 0;\n'
 )
 
-MIGRATIONS = (_FIRST, _SECOND, _SEEN, _DEBTS, _WHOLE, _ASKED, _SEEDS)
+# Pages that have lost their titles to others and were not read again yet: a few at a time.
+_UNTITLED = 'CREATE INDEX "pages untitled" ON pages (id) WHERE title IS NULL AND live;\n'
+
+MIGRATIONS = (_FIRST, _SECOND, _SEEN, _DEBTS, _WHOLE, _ASKED, _SEEDS, _UNTITLED)

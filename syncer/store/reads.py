@@ -83,6 +83,10 @@ class Reads:
         )
         return ((row[0], _state(row)) for row in rows)
 
+    def untitled(self) -> Sequence[tuple[str, int]]:
+        """The pages that live and whose titles others have taken over: wiki and page id."""
+        return self._db.execute("SELECT wiki, page_id FROM pages WHERE title IS NULL AND live").fetchall()
+
     def wikis(self) -> dict[str, str]:
         """Every wiki that a mutation was folded of, and its domain."""
         return dict(self._db.execute("SELECT wiki, domain FROM wikis ORDER BY wiki"))

@@ -61,9 +61,10 @@ class Seen:
         query = "SELECT page_id, namespace, live FROM pages WHERE wiki = ? AND page_id > ? ORDER BY page_id LIMIT ?"
         return [(found, space, bool(live)) for found, space, live in self._db.execute(query, (wiki_id, page_id, count))]
 
-    def alive(self, wiki_id: str) -> int:
-        """How many pages of a wiki live."""
-        found: int = self._db.execute("SELECT count(*) FROM pages WHERE wiki = ? AND live", (wiki_id,)).fetchone()[0]
+    def alive(self, wiki_id: str, after: int = 0) -> int:
+        """How many pages of a wiki live, after that one."""
+        query = "SELECT count(*) FROM pages WHERE wiki = ? AND page_id > ? AND live"
+        found: int = self._db.execute(query, (wiki_id, after)).fetchone()[0]
         return found
 
     def gone(self, wiki_id: str, page_id: int, count: int) -> list[int]:

@@ -1,0 +1,146 @@
+"""The topic of pages: whatever happens on the wikis, and whoever dies when, at every mark it is the hub's store, exactly."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from syncer.config import PublishSettings
+from syncer.demo.actions import Workload
+from syncer.demo.farm import Farm
+from syncer.demo.sites import SITES
+from syncer.enrich import pages as pages_module
+from syncer.journal import Topic, latest
+from syncer.model import Kind
+from syncer.pages import MARK_KEY, Mark
+from syncer.store import Store
+from syncer.wire import decode_mutation
+from tests.inprocess import Rig, Trouble
+from tests.property.test_hub import EVERYTHING, HARD, Scenario, live, seeds, settle_down
+from tests.virtual import run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.virtual import Clock
+
+KEPT, NOT_KEPT = PublishSettings(pages=True), PublishSettings(pages=False)
+Facts = dict[str, Any]
+
+
+def facts(store: Store) -> Facts:
+    """Every page that lives, with all that is known of it."""
+    return {
+        f"{wiki_id}:{state.page_id}": (state.title, state.namespace, state.is_redirect, state.seq, state.revision,
+                                       state.attribution, store.text(wiki_id, state.page_id))
+        for wiki_id in store.wikis() for _, state in store.pages(wiki_id)
+    }  # fmt: skip
+
+
+async def told(rig: Rig, partition: int) -> tuple[Facts, Mark | None]:
+    """What the topic says of a partition, and up to where."""
+    newest = await latest(rig.journal, Topic.PAGES, partition)
+    mark = newest.pop(MARK_KEY, None)
+    found: Facts = {}
+    for key, record in newest.items():
+        if not record.value:
+            continue
+        page = decode_mutation(record.value)
+        assert (page.kind, page.gap, record.headers["wiki"]) == (Kind.SNAPSHOT, True, page.wiki_id)
+        assert key == f"{page.wiki_id}:{page.page.page_id}"
+        found[key] = (page.page.title or None, page.page.namespace, page.page.is_redirect, page.seq, page.revision,
+                      page.attribution, page.text)  # fmt: skip
+    return found, Mark.decode(mark.value) if mark and mark.value else None
+
+
+async def folded(rig: Rig, partition: int, to: int) -> Facts:
+    """A store that has exactly the mutations of a partition up to there, as whoever followed from the start."""
+    path = rig.folder / f"folded {partition} {to} {rig.clock.monotonic()}.db"
+    with closing(Store(path)) as store:
+        offset, end = await rig.journal.bounds(Topic.MUTATIONS, partition)
+        while offset < min(to, end):
+            for record in await rig.journal.read(Topic.MUTATIONS, partition, offset):
+                offset = record.offset + 1
+                if record.offset < to:
+                    with store.folding():
+                        store.fold(decode_mutation(record.value))
+        return facts(store)
+
+
+async def agree(rig: Rig) -> int:
+    """Each partition of the topic is as the mutations up to its mark; how many pages those are."""
+    count = 0
+    for partition in range(rig.journal.partitions):
+        for _ in range(50):  # at a moment at which nothing is half written
+            mutations = (await rig.journal.bounds(Topic.MUTATIONS, partition))[1]
+            there, mark = await told(rig, partition)
+            if mutations == (await rig.journal.bounds(Topic.MUTATIONS, partition))[1] and mark and mark.filled is None:
+                break
+            await asyncio.sleep(0.1)
+        else:
+            raise AssertionError(f"partition {partition} has no mark")
+        assert there == await folded(rig, partition, mark.offset)
+        count += len(there)
+    return count
+
+
+@pytest.mark.parametrize("trouble", [EVERYTHING, Trouble(crash=0.15)], ids=["everything", "the process dies"])
+def test_at_every_mark_it_is_what_the_mutations_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, trouble: Trouble
+) -> None:
+    async def main(clock: Clock, seed: int) -> None:
+        farm = Farm(SITES[:2], pages=40, seed=seed, clock=clock.time)
+        rig = Rig(farm, clock, tmp_path / str(seed), trouble=trouble, seed=seed, publish=KEPT)
+        rig.folder.mkdir()
+        await rig.open()
+        work = Workload(farm, seed=seed, weights=HARD)
+        async with rig.running():
+            for _ in range(4):
+                await live(rig, work, Scenario(), 25)
+                await agree(rig)
+            await settle_down(rig)
+        assert await agree(rig) > 20
+        assert not await rig.violations()
+        for partition in range(rig.journal.partitions):  # and it ends where they end
+            mark = (await told(rig, partition))[1]
+            assert mark
+            assert mark.offset == (await rig.journal.bounds(Topic.MUTATIONS, partition))[1]
+        await rig.journal.close()
+
+    for seed in seeds(request):
+        run(monkeypatch, lambda clock, seed=seed: main(clock, seed))  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_switched_on_later_off_and_on_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, *, cut: bool
+) -> None:
+    """It is filled from the store; switched off, all of it is taken back; a store that was lost meanwhile is no matter."""
+    monkeypatch.setattr(pages_module, "FILL_AT_ONCE", 3)
+    monkeypatch.setattr(pages_module, "PORTION", 2_000)
+    monkeypatch.setattr(pages_module, "MOST", 5)
+
+    async def main(clock: Clock, seed: int) -> None:
+        farm = Farm(SITES[:2], seed=seed, clock=clock.time)
+        rig = Rig(farm, clock, tmp_path / str(seed), trouble=Trouble(crash=0.05), seed=seed)
+        rig.folder.mkdir()
+        await rig.open()
+        work = Workload(farm, seed=seed, weights=HARD)
+        for publish in (NOT_KEPT, KEPT, NOT_KEPT, KEPT):
+            rig.settings = rig.settings.model_copy(update={"publish": publish})
+            async with rig.running():
+                await live(rig, work, Scenario(), 40)
+                await rig.drain()
+                if publish.pages:
+                    assert await agree(rig) > 10
+                else:
+                    assert [await told(rig, partition) for partition in range(rig.journal.partitions)] == [({}, None)] * 4
+            if cut:
+                (rig.folder / "store.db").unlink()
+        await rig.journal.close()
+
+    for seed in seeds(request):
+        run(monkeypatch, lambda clock, seed=seed: main(clock, seed))  # type: ignore[misc]
