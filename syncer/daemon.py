@@ -197,6 +197,7 @@ class Hub:
         enrich.watch.on_outcome.append(_measure)
         telemetry.CHANGES_QUEUED.set_function(enrich.queued)
         telemetry.WIKIS_OUT.set_function(lambda: len(enrich.wikis_out))
+        telemetry.RECONCILE_OVERDUE.set_function(enrich.overdue)
 
     @property
     def stages(self) -> list[str]:

@@ -54,6 +54,9 @@ RECONCILE_FOUND = Counter(
 RECONCILE_REQUESTS = Counter(
     "syncer_reconcile_requests_total", "Requests that looking for them has cost.", ["by"], registry=REGISTRY
 )
+RECONCILE_OVERDUE = Gauge(
+    "syncer_reconcile_overdue_seconds", "How long a wiki has waited to be compared since that was due.", registry=REGISTRY
+)
 
 # Heal: what mirrors ask for.
 HEAL_REQUESTS = Counter(

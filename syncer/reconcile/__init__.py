@@ -214,6 +214,12 @@ class Reconcile:
         ]
         return (wiki_id for *_, wiki_id in sorted(waiting))
 
+    def overdue(self, out: frozenset[str]) -> float:
+        """For how many seconds the window of a wiki has been due, at most; not of those out of the way."""
+        upto = self._upto()
+        ends = (_seconds(self._wikis[wiki_id].window_to) for wiki_id in self.wanted if wiki_id not in out)
+        return max(0.0, upto - min(ends, default=upto) - self.settings.reconcile.interval)
+
     def put_off(self, wiki_id: str, until: float) -> None:
         """Leave a wiki in peace until then, of the loop's clock."""
         self._not_before[wiki_id] = until

@@ -293,3 +293,36 @@ def test_what_is_fresh_does_not_wait_for_what_is_old(tmp_path: Path, monkeypatch
         await rig.journal.close()
 
     run(monkeypatch, main)
+
+
+def test_it_is_told_for_how_long_a_wiki_waits_for_its_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From when that was due; those that do not answer are told of as that."""
+
+    async def main(clock: Clock) -> None:
+        rig = Rig(Farm(SITES[:2], clock=clock.time), clock, tmp_path, reconcile=LISTS_ALONE)
+        await rig.open()
+        async with rig.running():
+            for wiki in rig.farm.wikis.values():
+                wiki.edit("A", "heard of")
+            await rig.drain()
+            assert rig.enrich.overdue() == 0
+        rig.broken = dict.fromkeys(rig.farm.wikis, "unavailable")
+        await asyncio.sleep(5 * 3600.0)
+        rig.farm["dewiki"].edit("A", "because of which it is taken out of the way")
+        await rig.feed()
+        async with rig.running():
+            while not rig.enrich.working:  # noqa: ASYNC110 - virtual
+                await asyncio.sleep(0.01)
+            assert 3.9 < rig.enrich.overdue() / 3600 < 4.1
+            while rig.enrich.wikis_out != {"dewiki"}:  # noqa: ASYNC110 - virtual
+                await asyncio.sleep(10)
+            assert rig.enrich.overdue() > 3.9 * 3600
+            rig.broken = {"dewiki": "unavailable"}
+            await asyncio.sleep(600)
+            assert rig.enrich.wikis_out == {"dewiki"}
+            assert rig.enrich.overdue() == 0
+            rig.broken = {}
+            await rig.drain()
+        await rig.journal.close()
+
+    run(monkeypatch, main)
