@@ -122,6 +122,10 @@ class Progress:
         while self._done and self._done[first := next(iter(self._done))]:
             del self._done[first]
 
+    def has_finished(self, offset: int) -> bool:
+        """Whether a record is finished, by what was read back from the journal."""
+        return offset < self.read_to or any(first <= offset <= last for first, last in self._known)
+
     def ranges(self) -> Iterator[tuple[int, int]]:
         """The finished ranges above the lowest unfinished offset, both ends included."""
         first = last = None

@@ -18,9 +18,10 @@ from rich.progress import Progress
 
 from syncer import sqlite
 from syncer.cli import app, options, print_json, run_async, stderr, stdout
+from syncer.cli.appending import A_REQUEST, Appending
 from syncer.clock import now_iso
 from syncer.errors import Misconfigured
-from syncer.journal import change_record, open_journal
+from syncer.journal import open_journal
 from syncer.model import MAX_ID, REPAIR, Cause, Change, Source
 from syncer.store import Store
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from syncer.config import Settings
 
-A_REQUEST = 50  # pages
 READ_AT_ONCE = 1_000  # pages of the store: no long reading is in the way of whoever erases something
 IN_MEMORY = 1 << 20  # bytes of standard input
 NO_TITLE = frozenset("#<>[]{}|\x7f\ufffd").union(map(chr, range(32)))  # what no page's title has
@@ -45,20 +45,27 @@ class Wiki(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What was asked for: pages by name, or a file of them (``-`` is standard input); neither: all that are known."""
+    """What was asked for: pages by name, or a file of them (``-`` is standard input); neither: all that are known after one."""
 
     wiki: str
     domain: str | None
     pages: Sequence[str]
     file: Path | None
+    after: int
 
 
 @dataclass(slots=True)
 class Tally:
-    """How many there are, and how many are appended."""
+    """How many there are, how many are appended, and the last of them."""
 
     pages: int = 0
     appended: int = 0
+    last: Change | None = None
+
+    def told(self) -> str:
+        """What to say where it was stopped."""
+        end = f", the last of them page {self.last.page_ids[0]}" if self.last and self.last.page_ids else ""
+        return f"{self.appended} of {self.pages} were appended before that{end}"
 
 
 @app.command()
@@ -71,23 +78,24 @@ def repair(
     domain: Annotated[str | None, typer.Option(help="The wiki's domain, where the hub has not met the wiki yet.")] = None,
     file: Annotated[Path | None, typer.Option(help="A file with a page a line; - is standard input.", allow_dash=True)] = None,
     all_known: Annotated[bool, typer.Option("--all-known", help="Every page that the hub has of the wiki.")] = False,
+    after: Annotated[int, typer.Option(min=0, max=MAX_ID, help="Of all known pages those with a greater page id.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
 ) -> None:
     """Append a change for each page: the hub asks the wiki again and publishes the page whole, whether it changed or not."""
     settings = options.settings(log_level="warning")
-    asked = _asked(wiki, domain, pages or [], file, all_known=all_known)
+    asked = _asked(wiki, domain, pages or [], file, all_known=all_known, after=after)
     tally = Tally()
     try:
         with _lines(asked.file) as lines:
             run_async(_repair(settings, asked, lines, tally))
     except BaseException:  # Ctrl-C, a journal that is away: what is appended stays so
         if tally.pages:
-            stderr.print(f"{tally.appended} of {tally.pages} were appended before that")
+            stderr.print(tally.told())
         raise
     print_json({"appended": tally.appended}) if json else stdout.print(f"{tally.appended} appended to be read again")
 
 
-def _asked(wiki: str | None, domain: str | None, pages: list[str], file: Path | None, *, all_known: bool) -> Asked:
+def _asked(wiki: str | None, domain: str | None, pages: list[str], file: Path | None, *, all_known: bool, after: int) -> Asked:
     """Which pages of which wiki are meant."""
     if wiki is None:
         if not pages:
@@ -95,7 +103,9 @@ def _asked(wiki: str | None, domain: str | None, pages: list[str], file: Path | 
         wiki, pages = pages[0], pages[1:]
     if (bool(pages), file is not None, all_known).count(True) != 1:
         raise typer.BadParameter("say which pages: PAGES..., --file, or --all-known, one of these")
-    return Asked(wiki, domain, pages, file)
+    if after and not all_known:
+        raise typer.BadParameter("--after goes with --all-known")
+    return Asked(wiki, domain, pages, file, after)
 
 
 async def _repair(settings: Settings, asked: Asked, lines: IO[bytes] | None, tally: Tally) -> None:
@@ -111,14 +121,14 @@ async def _repair(settings: Settings, asked: Asked, lines: IO[bytes] | None, tal
                 tally.pages = _checked(store, wiki, ((f"line {number}", page) for number, page in _pages(lines)))
                 changes = (_change(store, wiki, page) for _, page in _pages(lines) if isinstance(page, str))
             else:
-                tally.pages, changes = store.seen.alive(wiki.wiki_id), _all(store, wiki)
+                tally.pages, changes = store.seen.alive(wiki.wiki_id, asked.after), _all(store, wiki, asked.after)
             if not asked.pages:
                 _announce(tally.pages, settings.api.requests_per_minute)
             with Progress(console=stderr, disable=not stderr.is_terminal or bool(asked.pages)) as progress:
-                task = progress.add_task("appending", total=tally.pages)
+                task, appending = progress.add_task("appending", total=tally.pages), Appending(journal)
                 for change in changes:
-                    await journal.append(change_record(change, journal.partitions))
-                    tally.appended += 1
+                    await appending.append(change)
+                    tally.appended, tally.last = tally.appended + 1, change
                     progress.update(task, completed=tally.appended)
     finally:
         await journal.close()
@@ -215,9 +225,8 @@ def _change(store: Store, wiki: Wiki, page: str) -> Change:
     return _to_read(wiki, titles=(page.replace("_", " "),))
 
 
-def _all(store: Store, wiki: Wiki) -> Iterator[Change]:
-    """Every page that the store has."""
-    last = 0
+def _all(store: Store, wiki: Wiki, last: int) -> Iterator[Change]:
+    """Every page that the store has after that one."""
     while rows := store.seen.after(wiki.wiki_id, last, READ_AT_ONCE):
         yield from (_to_read(wiki, page_ids=(page_id,)) for page_id, _, live in rows if live)
         last = rows[-1][0]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from syncer.cli import repair
+from syncer.cli.appending import AHEAD
 from syncer.records import decode_change
 from syncer.store import Store
 from tests.command import Place, Said, told
@@ -98,11 +99,19 @@ def test_all_that_the_hub_has_of_a_wiki(run: Run, known: Place, monkeypatch: pyt
     assert appended(run) == [((), (page_id,)) for page_id in range(1, MANY + 2) if page_id != 50]
 
 
+def test_all_after_a_page(run: Run, known: Place) -> None:
+    said = run("repair", "--wiki", "testwiki", "--all-known", "--after", "48")
+    assert (said.code, said.out) == (0, b"72 appended to be read again\n")
+    assert "72 pages: at least 2 requests" in said.err
+    assert appended(run) == [((), (page_id,)) for page_id in (49, *range(51, MANY + 2))]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         [], ["--wiki", "testwiki"], ["testwiki"], ["testwiki", "A", "--all-known"], ["testwiki", "--file", "x", "--all-known"],
         ["testwiki", "A", "--file", "x"], ["testwiki", "A|B"], ["testwiki", "--file", "/nowhere/at/all"], ["--all-known"],
+        ["testwiki", "A", "--after", "7"],
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -116,19 +125,20 @@ def test_all_of_a_wiki_that_is_not_known_is_nothing(run: Run, known: Place) -> N
 
 
 def test_who_interrupts_it_is_told_how_far_it_was(run: Run, known: Place) -> None:
-    """Every page that it says stands there, and no more."""
+    """Every page that it says stands there, and no more: no hub is at work, so only the first are appended."""
     with closing(Store(known.folder / "store.db", 10**6)) as store, store.folding():
         pages = Pages("testwiki", "test.wikipedia.org")
-        for page_id in range(1000, 21_000):
+        for page_id in range(1000, 2_000):
             store.fold(pages.snapshot(page_id, f"Page {page_id}", b"text"))
     process = known.start("repair", "--wiki", "testwiki", "--all-known")
     assert process.stderr
     os.read(process.stderr.fileno(), 100)  # what it says first
-    while len(run("journal", "read", "changes").lines) < 20:
+    while len(run("journal", "read", "changes").lines) < AHEAD:
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
     said = told(process)
     assert said.code == 130
     assert "Traceback" not in said.err
-    count = int(said.err.rpartition(" of ")[0].split()[-1])
-    assert count in {len(appended(run)), len(appended(run)) - 1}  # one was on its way
+    assert f"{AHEAD} of {MANY + 1000} were appended before that, the last of them page {1000 + AHEAD - MANY - 1}" in said.err
+    assert appended(run)[-1] == ((), (1000 + AHEAD - MANY - 1,))
+    assert len(appended(run)) == AHEAD
