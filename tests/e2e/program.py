@@ -66,6 +66,10 @@ class Syncer:
         self.on_kafka = settings["JOURNAL__URL"].startswith("kafka:")
         self._started: list[subprocess.Popen[bytes]] = []
 
+    def set(self, **changed: str) -> None:
+        """Have other settings for what is started from now on, named as in the environment."""
+        self._environment = self._environment | {f"SYNCER_{name}": value for name, value in changed.items()}
+
     def start(self, *arguments: str, fault: str = "") -> subprocess.Popen[bytes]:
         """Start something that runs until it is stopped, or to a fault (syncer/faultpoints.py); what it says goes to a file."""
         environment = self._environment | {"SYNCER_TEST_FAULT": fault}
@@ -96,7 +100,10 @@ class Syncer:
 
     def finish(self, *arguments: str) -> None:
         """Run something that ends when it is idle, to its end."""
-        process = self.start(*arguments)
+        self.finished(self.start(*arguments))
+
+    def finished(self, process: subprocess.Popen[bytes]) -> None:
+        """Wait until it has ended by itself."""
         assert process.wait(PATIENCE) == 0, self._end_of(process)
 
     def ask(self, *arguments: str) -> str:

@@ -15,7 +15,7 @@ from . import edits, truth
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from .truth import Difference
 
@@ -69,9 +69,11 @@ class Lab:
             self._process.terminate()
             self._process.wait()
 
-    def edits(self, count: int, seed: int, *, after_each: Callable[[], None] = lambda: None) -> Counter[str]:
-        """Do ``count`` random things on the wiki; how many of each were done."""
-        return edits.at_random(self.api_url, count, seed, after_each=after_each)
+    def edits(
+        self, count: int, seed: int, *, also: Sequence[str] = (), after_each: Callable[[], None] = lambda: None
+    ) -> Counter[str]:
+        """Do ``count`` random things on the wiki, and ``also`` these; how many of each were done."""
+        return edits.at_random(self.api_url, count, seed, also=also, after_each=after_each)
 
     def replay(self, histories: Path, *, limit: int | None = None) -> Counter[str]:
         """Type real page histories in again."""

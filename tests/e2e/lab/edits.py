@@ -15,7 +15,7 @@ from .lifecycle import KINDS
 from .mwapi import ApiError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 
@@ -36,20 +36,22 @@ ATTEMPTS = 4  # at one action, where there is nothing to do it to, or the wiki r
 MANY = 5  # times as many actions as there are kinds of change
 
 
-def drawn(count: int, seed: int) -> list[str]:
-    """So many actions, by weight; where there are many, each kind of change is among them."""
+def drawn(count: int, seed: int, also: Sequence[str] = ()) -> list[str]:
+    """So many actions, by weight, and ``also`` these; where there are many, each kind of change is among them."""
     chance = random.Random(seed)
     kinds = list(KINDS) if count >= MANY * len(KINDS) else []
-    actions = kinds + chance.choices(list(WEIGHTS), list(WEIGHTS.values()), k=count - len(kinds))
+    actions = [*also, *kinds, *chance.choices(list(WEIGHTS), list(WEIGHTS.values()), k=count - len(kinds))]
     chance.shuffle(actions)
     return actions
 
 
-def at_random(api_url: str, count: int, seed: int, *, after_each: Callable[[], None] = lambda: None) -> Counter[str]:
-    """Do ``count`` random things; how many of each were done, the wiki's refusals as ``refused:<code>``."""
+def at_random(
+    api_url: str, count: int, seed: int, *, also: Sequence[str] = (), after_each: Callable[[], None] = lambda: None
+) -> Counter[str]:
+    """Do ``count`` random things, and ``also`` these; how many of each were done, the wiki's refusals as ``refused:<code>``."""
     editor = Editor(api_url, seed)
     done: Counter[str] = Counter()
-    for action in drawn(count, seed):
+    for action in drawn(count, seed, also):
         for _ in range(ATTEMPTS):
             try:
                 editor.do(action)
