@@ -29,6 +29,7 @@ CLOCKED = (
     "syncer.enrich.watch",
     "syncer.fetch.client",
     "syncer.journal.sqlite",
+    "syncer.mirror.from_pages",
     "syncer.mirror.manifests",
     "syncer.mirror.requests",
     "syncer.reconcile",

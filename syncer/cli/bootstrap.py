@@ -1,4 +1,4 @@
-"""``syncer mirror bootstrap``: begin a mirror with dumps."""
+"""``syncer mirror bootstrap``: begin a mirror with dumps, or with the pages that the hub keeps."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from syncer import sqlite
 from syncer.cli import options, print_json, run_async, stderr, stdout
+from syncer.cli.from_pages import begin_with_pages
 from syncer.cli.mirror import mirror
 from syncer.errors import Missing
 from syncer.journal import open_journal
@@ -31,17 +32,25 @@ if TYPE_CHECKING:
 @mirror.command()
 def bootstrap(
     dump: Annotated[
-        list[str], typer.Argument(help="Dumps of current revisions: .xml, or that as .bz2, .gz, .xz, .7z; or globs.")
-    ],
+        list[str] | None, typer.Argument(help="Dumps of current revisions: .xml, or that as .bz2, .gz, .xz, .7z; or globs.")
+    ] = None,
+    from_pages: Annotated[
+        bool, typer.Option("--from-pages", help="Begin with the topic of pages instead, where the hub keeps it.")
+    ] = False,
     date: Annotated[str | None, typer.Option(help="When they were begun, or before; else it is the date in their names.")] = None,
     json: Annotated[bool, typer.Option("--json", help="What came of the pages, as JSON.")] = False,
 ) -> None:
-    """Begin a mirror with dumps; run it again where it was stopped. Then `syncer mirror follow` makes it current."""
+    """Begin a mirror with dumps, or pages; run it again where it was stopped. Then `syncer mirror follow` makes it current."""
+    if bool(dump) is from_pages or (from_pages and date):
+        raise typer.BadParameter("name dumps, or say --from-pages; --date is of dumps")
     settings = options.settings(log_level="warning")
     path = sqlite.expand(settings.mirror.path, "mirror.path")
     lock = sqlite.lock(path.with_name(f"{path.name}.lock"), f"following with {path}, or filling it")
     try:
-        found = [head(each, date) for each in _files(dump)]
+        if from_pages:
+            begin_with_pages(settings, path, json=json)
+            return
+        found = [head(each, date) for each in files(dump or ())]
         with closing(Store(path)) as store:
             starts, tallies = _fill(settings, store, found)
     finally:
@@ -63,8 +72,8 @@ def bootstrap(
     stdout.print("syncer mirror follow makes it current")
 
 
-def _files(names: Sequence[str]) -> list[Path]:
-    """The files that were named, each once, globs in the order of their names."""
+def files(names: Sequence[str]) -> list[Path]:
+    """The files that were named, each once, globs in the order of their names. Raises Missing."""
     found: dict[Path, None] = {}
     for name in names:
         matched = [name] if Path(name).exists() else sorted(glob.glob(name))  # noqa: PTH207 - absolute patterns too
@@ -72,6 +81,15 @@ def _files(names: Sequence[str]) -> list[Path]:
             raise Missing(f"there is no file {name}", Path(name), hint="name the dumps that were downloaded")
         found.update(dict.fromkeys(Path(each).absolute() for each in matched))
     return list(found)
+
+
+def reading() -> Progress:
+    """Shows how far files are read: ``completed`` in bytes, ``pages`` in pages."""
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(),
+        TextColumn("{task.fields[pages]} pages"),
+    )  # fmt: skip
+    return Progress(*columns, console=stderr, disable=not stderr.is_terminal)
 
 
 def _fill(settings: Settings, store: Store, found: Sequence[Dumped]) -> tuple[dict[int, int], list[Tally]]:
@@ -86,12 +104,8 @@ def _fill(settings: Settings, store: Store, found: Sequence[Dumped]) -> tuple[di
             await journal.close()
 
     run_async(begin())
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(),
-        TextColumn("{task.fields[pages]} pages"),
-    )  # fmt: skip
     tallies = []
-    with Progress(*columns, console=stderr, disable=not stderr.is_terminal) as progress:
+    with reading() as progress:
         for one in found:
             task = progress.add_task(escape(one.path.name), total=one.path.stat().st_size, pages=0)
             tally = None

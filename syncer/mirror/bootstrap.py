@@ -42,7 +42,7 @@ NOTE = "bootstrap"  # the store's note of where it is to follow from, and whethe
 PAGES_AT_ONCE, BYTES_AT_ONCE = 500, 4 * 1024 * 1024  # of a transaction; either ends it
 WRONG_HASH = "hash of dump"  # why a text is not kept
 NAMED = 20  # pages set aside that are named in the log
-ANEW = "move mirror.path away, and bootstrap a new mirror with all the dumps it is to begin with"
+ANEW = "move mirror.path away, and bootstrap a new mirror with all that it is to begin with"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +82,25 @@ def head(path: Path, date: str | None = None) -> Dumped:
     began = began if began.tzinfo else began.replace(tzinfo=UTC)
     if began > datetime.now(UTC):
         raise Misconfigured(f"{path} cannot have been begun at {day}: that is yet to come")
+    return Dumped(path, *origin(path), began.timestamp())
+
+
+def origin(path: Path) -> tuple[str, str]:
+    """The wiki that a dump is of: its id and its domain. Raises Misconfigured where it does not say that."""
     site = dumps.site(path)
     if not site.wiki_id or not site.domain:
         raise Misconfigured(f"{path} does not say of which wiki it is", hint="a dump has <dbname> and <base> in its <siteinfo>")
-    return Dumped(path, site.wiki_id, site.domain, began.timestamp())
+    return site.wiki_id, site.domain
 
 
 def check_bootstrapped(store: Store) -> None:
-    """Raise Misconfigured where a mirror was begun with dumps that are not read to their end."""
-    if not orjson.loads(store.meta(NOTE) or '{"done": true}')["done"]:
+    """Raise Misconfigured where a mirror was begun with dumps, or the topic of pages, that are not read to their end."""
+    note = orjson.loads(store.meta(NOTE) or '{"done": true}')
+    if not note["done"]:
+        what, how = ("pages of the hub", "--from-pages") if "pages" in note else ("dumps", "the same dumps")
         raise Misconfigured(
-            "the dumps that this mirror begins with are not all read",
-            hint="run syncer mirror bootstrap again, with the same dumps: it goes on where it stopped",
+            f"the {what} that this mirror begins with are not all read",
+            hint=f"run syncer mirror bootstrap again, with {how}: it goes on where it stopped",
         )
 
 
@@ -124,6 +131,8 @@ class Bootstrap:
         for one in found:
             if not any(fnmatch.fnmatchcase(one.wiki_id, pattern) for pattern in self._settings.wikis):
                 raise Misconfigured(f"{one.path} is of {one.wiki_id}, which mirror.wikis does not take", hint="add it there")
+        if note and "pages" in note:
+            raise Misconfigured("this mirror begins with the pages of the hub", hint=ANEW)
         if note is None and self._store.meta("journal") is not None:
             raise Misconfigured("this mirror follows already: what a dump says would be older than what it has", hint=ANEW)
         if note and any(self._store.offset(int(partition)) != offset for partition, offset in note["starts"].items()):

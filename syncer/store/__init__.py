@@ -183,6 +183,15 @@ class Store(Reads):
             state and (state.seq or not state.revision or state.revision.rev_id >= page.revision.rev_id)
         ):
             return False
+        self.place(page, flaw)
+        return True
+
+    def place(self, page: Mutation, flaw: str | None = None) -> None:
+        """Put a page, inside ``folding``, in the place of whatever is known of it. ``flaw`` as with ``seed``.
+
+        One without a title is one whose title another has taken.
+        """
+        state = self.page(page.wiki_id, page.page.page_id or 0)
         row = self._write_page(page, state.title if state else None)
         if page.text is not None:
             self._write_text(row, page.text)
@@ -191,7 +200,13 @@ class Store(Reads):
         if flaw:
             self._db.execute("UPDATE pages SET diverged = ? WHERE id = ?", (flaw, row))
         self._note(page)
-        return True
+
+    def drop(self, wiki_id: str, page_id: int) -> bool:
+        """Bury a page, inside ``folding``, whatever it was. False where none lives."""
+        row = self._db.execute(f"{_ROW[1:-1]} AND live", (wiki_id, page_id)).fetchone()
+        if row:
+            self._bury(row[0])
+        return row is not None
 
     def bury(self) -> None:
         """At the journal's end: dumped pages that have lost their titles to others, and that no mutation spoke of, are gone."""
@@ -304,7 +319,7 @@ class Store(Reads):
             " VALUES (?, ?, ?, ?, ?, ?, 1, ?) ON CONFLICT (wiki, page_id) DO UPDATE SET title = excluded.title,"
             " namespace = excluded.namespace, is_redirect = excluded.is_redirect, seq = excluded.seq, live = 1,"
             " facts = excluded.facts, diverged = iif(?, diverged, NULL) RETURNING id",
-            (wiki_id, page.page_id, page.title, page.namespace, page.is_redirect, mutation.seq, facts, keep_divergence),
+            (wiki_id, page.page_id, page.title or None, page.namespace, page.is_redirect, mutation.seq, facts, keep_divergence),
         ).fetchone()
         self._db.execute("UPDATE seals SET facts = ? WHERE id = ?", (key, row[0]))
         self._changed(wiki_id, page.page_id or 0)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from syncer.config import PublishSettings
+from syncer.config import MirrorSettings, PublishSettings
 from syncer.demo.actions import Workload
 from syncer.demo.farm import Farm
 from syncer.demo.sites import SITES
 from syncer.enrich import pages as pages_module
 from syncer.journal import Topic, latest
+from syncer.mirror import Mirror, from_pages
+from syncer.mirror.from_pages import FromPages
 from syncer.model import Kind
 from syncer.pages import MARK_KEY, Mark
 from syncer.store import Store
@@ -23,8 +26,10 @@ from tests.property.test_hub import EVERYTHING, HARD, Scenario, live, seeds, set
 from tests.virtual import run
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from syncer.journal import Journal, Stored
     from tests.virtual import Clock
 
 KEPT, NOT_KEPT = PublishSettings(pages=True), PublishSettings(pages=False)
@@ -140,6 +145,88 @@ def test_switched_on_later_off_and_on_again(
                     assert [await told(rig, partition) for partition in range(rig.journal.partitions)] == [({}, None)] * 4
             if cut:
                 (rig.folder / "store.db").unlink()
+        await rig.journal.close()
+
+    for seed in seeds(request):
+        run(monkeypatch, lambda clock, seed=seed: main(clock, seed))  # type: ignore[misc]
+
+
+@dataclass
+class Slow:
+    """A journal where much happens between two readings, and readers are killed."""
+
+    rig: Rig
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.rig.journal, name)
+
+    async def read(self, topic: Topic, partition: int, offset: int, *, limit: int = 1000) -> Sequence[Stored]:
+        await asyncio.sleep(self.rig.rng.random() * 3)
+        if self.rig.rng.random() < 0.05:
+            raise Killed
+        return await self.rig.journal.read(topic, partition, offset, limit=limit)
+
+
+class Killed(Exception):
+    pass
+
+
+async def begun(rig: Rig, path: Path, settings: MirrorSettings) -> int:
+    """A mirror that begins with the pages while the hub goes on; how often it was killed on the way."""
+    killed = 0
+    while True:
+        with closing(Store(path)) as store:
+            work = FromPages(cast("Journal", Slow(rig)), store, settings)
+            try:
+                await work.begin()
+                async for _ in work.fill():
+                    pass
+                await work.finish()
+            except Killed:
+                killed += 1
+            else:
+                return killed
+
+
+async def followed(rig: Rig, path: Path, settings: MirrorSettings) -> Facts:
+    with closing(Store(path)) as store:
+        mirror = Mirror(rig.journal, store, settings)
+        await mirror.run(asyncio.Event(), 0.1)
+        assert not mirror.tally.diverged
+        assert not store.diverged()
+        return facts(store)
+
+
+def test_a_mirror_that_begins_with_it_is_as_one_that_followed_from_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.setattr(from_pages, "AT_ONCE", 4)
+    monkeypatch.setattr(pages_module, "PORTION", 4_000)
+
+    async def main(clock: Clock, seed: int) -> None:
+        farm = Farm(SITES[:2], pages=40, seed=seed, clock=clock.time)
+        rig = Rig(farm, clock, tmp_path / str(seed), trouble=Trouble(crash=0.05, apart=3.0), seed=seed, publish=KEPT)
+        rig.folder.mkdir()
+        await rig.open()
+        work = Workload(farm, seed=seed, weights=HARD)
+        scopes = MirrorSettings(), MirrorSettings(wikis=("en*",), namespaces=(0, 2)), MirrorSettings()
+        killed, rounds = 0, []
+        async with rig.running():
+            await live(rig, work, Scenario(), 60)
+            await agree(rig)
+            for number, scope in enumerate(scopes):
+                beside = asyncio.create_task(live(rig, work, Scenario(rate=1.0), 60))
+                began = rig.appended.total()
+                killed += await begun(rig, rig.folder / f"begun {number}", scope)
+                rounds.append(rig.appended.total() - began)
+                await beside
+            await settle_down(rig)
+        assert killed > 0
+        assert min(rounds) > 3, "something has to happen while it is read"
+        for number, scope in enumerate(scopes):
+            mine = await followed(rig, rig.folder / f"begun {number}", scope)
+            assert mine == await followed(rig, rig.folder / f"from the start {number}", scope)
+            assert len(mine) > 5
         await rig.journal.close()
 
     for seed in seeds(request):
