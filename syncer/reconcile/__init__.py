@@ -19,7 +19,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -31,9 +31,10 @@ from syncer.journal import Record, Topic, change_record, latest, partition_of
 from syncer.reconcile.asking import Api, Found
 from syncer.reconcile.compare import Compare, about
 from syncer.reconcile.leaving import keeps, not_wanted
+from syncer.reconcile.merges import unheard
 from syncer.reconcile.position import newest_resume
 from syncer.reconcile.rounds import Rounds
-from syncer.reconcile.scopes import Scopes, Wanted, without
+from syncer.reconcile.scopes import Scopes, Wanted, seconds, without
 from syncer.reconciled import ALL, REACHES_BACK, SCOPE_JOB, SCOPE_KEY, Gap, Job, Reconciled, reconciled_key
 from syncer.records import decode_change
 from syncer.telemetry import RECONCILE_FOUND, RECONCILE_REQUESTS
@@ -164,7 +165,7 @@ class Reconcile:
 
     def _begun(self) -> float:
         """From when on the feed was read, where that is known."""
-        return max((_seconds(end) for start, end in self.gaps if start is None), default=0.0)
+        return max((seconds(end) for start, end in self.gaps if start is None), default=0.0)
 
     def _upto(self) -> float:
         """Until when everything has arrived that will arrive, in seconds since the epoch."""
@@ -185,7 +186,7 @@ class Reconcile:
         }
 
     def _passed_over(self, each: Reconciled) -> tuple[str, str]:
-        until = _seconds(each.since)
+        until = seconds(each.since)
         return _iso(min(until, max(self._begun(), until - REACHES_BACK))), _iso(until)
 
     def filling(self, out: frozenset[str]) -> dict[str, str]:
@@ -217,7 +218,7 @@ class Reconcile:
     def overdue(self, out: frozenset[str]) -> float:
         """For how many seconds the window of a wiki has been due, at most; not of those out of the way."""
         upto = self._upto()
-        ends = (_seconds(self._wikis[wiki_id].window_to) for wiki_id in self.wanted if wiki_id not in out)
+        ends = (seconds(self._wikis[wiki_id].window_to) for wiki_id in self.wanted if wiki_id not in out)
         return max(0.0, upto - min(ends, default=upto) - self.settings.reconcile.interval)
 
     def put_off(self, wiki_id: str, until: float) -> None:
@@ -230,14 +231,14 @@ class Reconcile:
         if each.job:
             return each.job
         if gap := self._open_gap(each):
-            start = min(_seconds(gap[0] or gap[1]), _seconds(each.window_to))
-            return Job("gap", _iso(start - SETTLED), _iso(_seconds(gap[1]) + SETTLED), gap=gap)
+            start = min(seconds(gap[0] or gap[1]), seconds(each.window_to))
+            return Job("gap", _iso(start - SETTLED), _iso(seconds(gap[1]) + SETTLED), gap=gap)
         if each.leaving is None and each.rescoping:
             namespaces = without(each.scope or (), each.complete)
             restricted = () if namespaces == ALL else tuple(map(int, namespaces))
-            since, until = map(_seconds, self._passed_over(each))
+            since, until = map(seconds, self._passed_over(each))
             return Job(SCOPE_JOB, _iso(since - SETTLED), _iso(until + SETTLED), namespaces=restricted)
-        upto, since = self._upto(), _seconds(each.window_to)
+        upto, since = self._upto(), seconds(each.window_to)
         if upto - since < self.settings.reconcile.interval:
             return None
         return Job("window", _iso(since - SETTLED), _iso(upto))
@@ -245,7 +246,7 @@ class Reconcile:
     def _open_gap(self, each: Reconciled) -> Gap | None:
         """A gap that can be filled, and was not: recent changes do not go back for ever."""
         oldest = time.time() - REACHES_BACK
-        return next((gap for gap in self.gaps if gap not in each.filled and gap[0] and _seconds(gap[0]) >= oldest), None)
+        return next((gap for gap in self.gaps if gap not in each.filled and gap[0] and seconds(gap[0]) >= oldest), None)
 
     # -- doing it ------------------------------------------------------------------------------------------------------
 
@@ -279,7 +280,9 @@ class Reconcile:
         elif job.by == SCOPE_JOB:
             following = following or job._replace(listed="pages", more=None)
         rows = about(listing.rows, job.namespaces)
-        changes, titles = await self.work(partial(self._compare(each).happened, rows))
+        compare = self._compare(each)
+        changes, titles = await self.work(partial(compare.happened, rows))
+        changes += await unheard(rows, compare, self.journal, self.work)
         return Found(job, following, changes, titles)
 
     async def _begin_with(self, each: Reconciled, job: Job) -> Job:
@@ -394,8 +397,3 @@ class Reconcile:
 def _iso(seconds: float) -> str:
     """A time in whole seconds, which is what wikis count in."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-@lru_cache(4096)  # every wiki's, looked at again and again
-def _seconds(moment: str) -> float:
-    return datetime.fromisoformat(moment).timestamp()

@@ -76,7 +76,7 @@ class Compare:
             if not row.rev_ids:
                 titles.update(dict.fromkeys(wanted))
             elif wanted and (rev_ids := self._shown_otherwise(row)):
-                changes.append(replace(self._change(f"log:{row.log_id}", row.at), rev_ids=rev_ids, titles=tuple(wanted)))
+                changes.append(replace(self.entry(row), rev_ids=rev_ids, titles=tuple(wanted)))
         return changes, list(titles)
 
     def _concerns(self, title: str, namespace: int) -> bool:
@@ -126,6 +126,10 @@ class Compare:
         """A page that is not wanted any more, which is no matter of what the wiki says."""
         source = Source(SCOPE, str(uuid4()), self.now, self.now)
         return Change(wiki_id=self.wiki_id, domain=self.domain, cause=Cause.RECONCILE, source=source, page_ids=(page_id,))
+
+    def entry(self, row: Logged) -> Change:
+        """An entry of the log that is to be acted on; what it is about is not said yet."""
+        return self._change(f"log:{row.log_id}", row.at)
 
     def _change(self, named: str, at: str) -> Change:
         """The same finding has the same id: what cannot be handled is set aside once, not every hour."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import orjson
@@ -77,8 +78,8 @@ class Scopes:
             entries.append(Wanted.of(part["since"], WikiSettings.model_validate(known)))
         if not entries or entries[-1].settings != settings:
             entries.append(Wanted.of(now, settings))
-        ends = [*(_seconds(entry.since) for entry in entries[1:]), _seconds(now)]
-        lasting = [entry for entry, end in zip(entries, ends, strict=True) if end >= _seconds(now) - REACHES_BACK]
+        ends = [*(seconds(entry.since) for entry in entries[1:]), seconds(now)]
+        lasting = [entry for entry, end in zip(entries, ends, strict=True) if end >= seconds(now) - REACHES_BACK]
         return cls(tuple(lasting[-MOST:]))
 
     def encode(self) -> bytes:
@@ -109,5 +110,7 @@ class Scopes:
         return replace(each, scope=scope, complete=both(each.complete, scope), leaving=0, since=self.now.since, job=job)
 
 
-def _seconds(moment: str) -> float:
+@lru_cache(4096)  # every wiki's, looked at again and again
+def seconds(moment: str) -> float:
+    """A time in ISO 8601, in seconds since the epoch."""
     return datetime.fromisoformat(moment).timestamp()

@@ -326,3 +326,50 @@ def test_it_is_told_for_how_long_a_wiki_waits_for_its_turn(tmp_path: Path, monke
         await rig.journal.close()
 
     run(monkeypatch, main)
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["partial", "whole"])
+def test_a_merge_that_nobody_heard_of_is_one_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, whole: bool
+) -> None:
+    """What it took away from a page goes with the page it went to. And one that was heard of is not told again."""
+
+    async def main(clock: Clock) -> None:
+        farm = Farm(SITES[:1], clock=clock.time)
+        often = LISTS_ALONE.model_copy(update={"interval": 60.0})
+        rig = Rig(farm, clock, tmp_path, reconcile=often)
+        await rig.open()
+        wiki = farm["enwiki"]
+
+        async def merged(source: str, target: str, lose: float) -> None:
+            revs = [wiki.edit(source, f"{source}, version {number}: " + 20 * f"{source}{number} ") for number in range(3)]
+            await asyncio.sleep(2)
+            wiki.edit(target, f"{target} as it was")
+            await rig.drain()
+            farm.faults = replace(farm.faults, lose=lose)
+            wiki.merge(source, target, up_to=None if whole or revs[1] is None else revs[1].rev_id)
+            await rig.drain()
+            farm.faults = replace(farm.faults, lose=0.0)
+
+        async def found() -> int:
+            """After the next window."""
+            await asyncio.sleep(60.0 + 240.0)
+            await rig.journal.commit([rig.noted()])
+            await asyncio.sleep(60.0)
+            await rig.drain()
+            return (await states(rig))["enwiki"].found["window"]
+
+        async with rig.running():
+            await merged("Heard of", "There", 0.0)
+            assert await found() == 0
+            await merged("Unheard", "Elsewhere", 1.0)
+            once = await found()
+            assert once > 0
+            assert await found() == once
+            wiki.delete("Elsewhere")
+            await equal(rig)
+            told = str([one["value"] for one in await rig.records()])
+            assert [number for number in range(2 + whole) if f"Unheard{number}" in told] == []
+        await rig.journal.close()
+
+    run(monkeypatch, main)
