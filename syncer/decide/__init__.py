@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING
 from syncer.decide.case import REVISION_CAUSES, Case, Context, View
 from syncer.decide.doubt import doubt
 from syncer.decide.steps import removed, restated, steps
-from syncer.model import VISIBLE, Cause
+from syncer.model import SEED, VISIBLE, Cause
 from syncer.outcome import Ask, Later, Merged, Outcome, Publish, Question, Skip, SkipReason
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from syncer.model import Change, PageState, RevisionFacts
     from syncer.outcome import Answers
 
@@ -36,14 +38,21 @@ def first_question(change: Change, view: View, context: Context) -> Ask | Merged
     known = next((state for state in states if state and state.live), None)
     if known is None and _out_of_scope(change, context):
         return Skip(SkipReason.NAMESPACE)
+    if _covered(change, known, states):
+        return Merged()
     if change.cause in REVISION_CAUSES and change.rev_ids:
-        if known and known.revision and known.revision.rev_id in change.rev_ids:
-            return Merged()
         return Ask(Question(rev_ids=frozenset(change.rev_ids) | _base(change, known, view, context)))
     if change.rev_ids:
         return Ask(Question(rev_ids=frozenset(change.rev_ids)))
     titles, page_ids = _named(change)
     return Ask(Question(titles=frozenset(titles))) if titles else Ask(Question(page_ids=frozenset(page_ids)))
+
+
+def _covered(change: Change, known: PageState | None, states: Sequence[PageState | None]) -> bool:
+    """Whether a change says nothing new: its revision is published; of a dump's page anything, be it that it is gone."""
+    if change.source.stream == SEED:
+        return any(states)
+    return change.cause in REVISION_CAUSES and bool(known and known.revision and known.revision.rev_id in change.rev_ids)
 
 
 def left(change: Change, view: View, context: Context) -> Publish | Skip:

@@ -3,17 +3,61 @@
 from __future__ import annotations
 
 from itertools import permutations
+from typing import TYPE_CHECKING
 
 import pytest
 
 from syncer.decide import decide
-from syncer.model import Answer, Cause, Kind, Prior, Visibility
-from syncer.outcome import Answers, Later, Question, Skip, SkipReason
+from syncer.model import SEED, Answer, Cause, Kind, Prior, Visibility
+from syncer.outcome import Answers, Later, Merged, Question, Skip, SkipReason
 from tests.desk import Desk, change, facts, made, seed
 from tests.world import World
 
+if TYPE_CHECKING:
+    from syncer.model import Change
+
 NO_TEXT = Visibility(text=False)
 SCOPE = frozenset({0})
+
+
+# -- pages of a dump --------------------------------------------------------------------------------------------------
+
+
+def dumped(*page_ids: int) -> list[Change]:
+    return [change(Cause.RECONCILE, page=page_id, stream=SEED) for page_id in page_ids]
+
+
+def test_pages_of_a_dump_are_asked_for_together_and_come_whole(desk: Desk) -> None:
+    world = World().page(1, "A", 10).page(2, "Moved since", 20, 21).page(3, "Hidden", 30).hide(30, 1)
+    desk.settle(world, *dumped(1, 2, 3))
+    assert desk.live() == facts(world)
+    assert desk.kinds() == ["snapshot+gap"] * 3
+    assert [(one.cause, one.source.stream) for one in desk.mutations] == [(Cause.RECONCILE, SEED)] * 3
+    assert desk.mutations[2].text is None
+    assert desk.asked == [Question(page_ids=frozenset({1, 2, 3}))]
+
+
+def test_of_a_page_that_was_heard_of_a_dump_says_nothing_new(desk: Desk) -> None:
+    seed(desk, World().page(1, "A", 10).page(2, "B", 20))
+    desk.settle(World().page(1, "A", 10), change(Cause.DELETE, "B"))
+    desk.asked.clear()
+    assert desk.settle(World().page(1, "A", 10, 11).page(2, "B", 20), *dumped(1, 2)) == [Merged(), Merged()]
+    assert desk.asked == []
+
+
+def test_a_page_that_is_heard_of_while_it_waits_comes_once(desk: Desk) -> None:
+    world = World().page(1, "A", 10)
+    outcomes = desk.settle(world, change(Cause.EDIT, "A", rev=10), *dumped(1))
+    assert outcomes[1] == Skip(SkipReason.UNCHANGED)
+    assert desk.kinds() == ["snapshot+gap"]
+
+
+def test_pages_of_a_dump_that_are_gone_or_not_wanted_any_more_yield_nothing() -> None:
+    desk = Desk(SCOPE)
+    world = World().page(1, "Talk:A", 10)
+    assert desk.settle(world, *dumped(1, 2)) == [Skip(SkipReason.NAMESPACE), Skip(SkipReason.PAGE_GONE)]
+    assert desk.mutations == []
+    desk.close()
 
 
 # -- moves, deletions, titles that change hands -----------------------------------------------------------------------
