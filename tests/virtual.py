@@ -69,7 +69,7 @@ class _Selector(selectors.DefaultSelector):
         if timeout == 0:
             return super().select(0)
         if self._loop.at_work or timeout is None:
-            ready = super().select(10.0)
+            ready = super().select(60.0)
             if not ready:
                 raise RuntimeError("everything waits for something that nobody does")
             return ready
