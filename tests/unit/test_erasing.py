@@ -8,14 +8,17 @@ import asyncio
 import hashlib
 import json
 import random
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from syncer.config import JournalSettings
+from syncer.config import JournalSettings, MirrorSettings
+from syncer.enrich.pages import Pages
 from syncer.journal import Topic
 from syncer.journal.sqlite import SqliteJournal
+from syncer.mirror.from_pages import FromPages
 from syncer.model import Cause
 from syncer.seal import unseal
 from syncer.store import Store
@@ -36,7 +39,7 @@ TEXT, COMMENT, USER = 1, 2, 4  # bits that hide it
 
 @dataclass
 class Line(Desk):
-    """A desk with its store in a file, a journal for its records, and a mirror; all in one folder, where nothing else is."""
+    """A desk with its store in a file, a journal for its records and pages, and a mirror; in a folder where nothing else is."""
 
     folder: Path = field(kw_only=True)
 
@@ -62,6 +65,12 @@ class Line(Desk):
         await asyncio.to_thread(self.settle, world, *changes)
         await follow(self.journal, self.mirror)
 
+    async def keep_pages(self) -> None:
+        self.settler.pages = Pages(self.journal, self.store, self.append, asyncio.to_thread)
+        await self.settler.pages.load([0])
+        while self.settler.pages.filling:
+            await asyncio.to_thread(self.settler.pages.fill)
+
     async def read(self) -> list[dict[str, Any]]:
         start, _ = await self.journal.bounds(Topic.MUTATIONS, 0)
         return [
@@ -83,11 +92,24 @@ class Line(Desk):
             for store in (self.store, self.mirror, late)
         ]
         assert of[0] == of[1] == of[2]
+        assert await self.told() == of[0]
         assert late.diverged() == self.mirror.diverged() == []
         late.close()
         texts = {page_id: None if text is None else text.decode() for page_id, (_, text) in of[0].items()}
         assert {page["page_id"]: page["text"] for page in checker.exported()} == texts
         return texts
+
+    async def told(self) -> dict[int, Any]:
+        """What the topic of pages says: it is written with what erases, and all of it in the end."""
+        assert self.settler.pages
+        await asyncio.to_thread(self.settler.pages.flush)
+        path = self.folder.parent / f"begun-{random.random()}.db"
+        with closing(Store(path)) as begun:
+            work = FromPages(self.journal, begun, MirrorSettings())
+            await work.begin()
+            assert [tally async for tally in work.fill()]
+            await work.finish()
+            return {state.page_id: (state, begun.text(WIKI, state.page_id)) for _, state in begun.pages()}
 
     async def shut(self) -> None:
         self.mirror.close()
@@ -99,6 +121,7 @@ class Line(Desk):
 async def line(tmp_path: Path) -> AsyncIterator[Line]:
     (tmp_path / "all").mkdir()
     made = Line(folder=tmp_path / "all")
+    await made.keep_pages()
     yield made
     await made.shut()
 
@@ -132,6 +155,15 @@ class Watch:
         self.needles.append(facts_key)
         if packed:
             self.needles += [text_key, *slices(unseal(text_key, packed))]
+        if store is self.line.store:
+            self.of_pages(f"{WIKI}:{page_id}")
+
+    def of_pages(self, key: str) -> None:
+        """The record of a page in the topic of pages."""
+        (stored,) = self.line.journal._writer.execute('SELECT value FROM "pages" WHERE key = ?', (key,)).fetchone()
+        own = self.line.journal._values.own_key(0, key)
+        plain = unseal(own, stored)
+        self.needles += [own, stored[:24], plain[:24], plain[len(plain) // 5 :][:24]]
 
     def of_record(self, rev_id: int, names: Sequence[str] = ("text",)) -> None:
         """The records of a revision; ``names``: with their contents, not only their keys."""
@@ -162,11 +194,13 @@ def watch(line: Line) -> Watch:
 
 
 async def life(line: Line, size: int) -> World:
-    """Two pages, one of three revisions and one beside it."""
+    """Two pages, one of three revisions and one beside it; the topic of pages has them."""
     world = World()
     for page_id, title, rev_id in ((1, "A", 10), (2, "B", 20), (1, "A", 11), (1, "A", 12)):
         world.page(page_id, title, rev_id, text=content(rev_id, size))
         await line.work(world, change(Cause.EDIT, title, rev=rev_id))
+        if line.settler.pages:
+            await asyncio.to_thread(line.settler.pages.flush)
     return world
 
 
