@@ -1,7 +1,8 @@
 """A mirror that begins with a dump of a real MediaWiki, made by MediaWiki's own program while people are at work.
 
 One such mirror has all of the journal before it, another only what came after the dump was begun: there the first that is heard
-of most pages is a patch. Both end as the wiki, every page of it, those too that nobody touched.
+of most pages is a patch. Both end as the wiki, every page of it, those too that nobody touched. And so does a mirror that begins
+with nothing, where the hub is seeded with the dump.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import math
 import os
 import random
 import subprocess
@@ -25,9 +27,11 @@ from syncer.journal import open_journal
 from syncer.mirror import beginning
 from syncer.mirror.bootstrap import Bootstrap, Tally, head
 from syncer.store import Store
+from tests.e2e import checker
 from tests.e2e.lab import WIKI_ID, truth
 from tests.e2e.lab.wiki import MAINTENANCE, MEDIAWIKI
-from tests.e2e.test_mediawiki import EVERYTHING, IDLE, Work
+from tests.e2e.test_heal import AT_REST, FRESH, asked
+from tests.e2e.test_mediawiki import EVERYTHING, IDLE, Work, arrive
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -37,7 +41,7 @@ if TYPE_CHECKING:
     from tests.e2e.lab import Lab
     from tests.e2e.program import Syncer
 
-BEFORE, PUBLISHED, BESIDE, AFTER = 40, 10, 60, 40  # random actions
+BEFORE, PUBLISHED, BESIDE, AFTER, SEEDED = 40, 10, 60, 40, 40  # random actions
 SKEW = 2.0  # seconds by which a hub on the same machine may be behind
 
 pytestmark = pytest.mark.timeout(600)
@@ -119,3 +123,42 @@ def test_a_dump_made_while_people_work(
         program.ask(*options, "mirror", "verify")
     assert came["applied"]["patch"] > 0
     assert came["healed"] + came["pages_diverged"] < BESIDE // 4, "most of what does not fit at first comes right by itself"
+
+
+def test_a_hub_seeded_while_people_work(
+    start_lab: Callable[..., Lab], set_up: Callable[..., Syncer], seed: int, tmp_path: Path
+) -> None:
+    """And what it costs another, that nobody tells anything: a request for fifty pages, and one for the licence."""
+    lab = start_lab()
+    lab.edits(BEFORE, seed + 600)  # before there is a hub
+    lab.started = datetime.now(UTC).isoformat()
+    program = set_up(lab, streams=EVERYTHING)
+    hub = program.start("run")
+    program.wait_for_journal()
+    begun = threading.Event()
+    work = Work(lambda: lab.edits(SEEDED, seed + 700, after_each=begun.set))
+    assert begun.wait(120)
+    dump = tmp_path / "dump.xml.gz"
+    dumped(lab, dump)
+    told = json.loads(program.ask("seed", str(dump), "--json"))
+    assert work.is_alive(), "the hub was to be seeded while people are at work"
+    work.join()
+    program.stop(hub)
+    arrive(program)
+    with gzip.open(dump) as file:
+        assert told["read"] == file.read().count(b"<page>") == told["appended"] + told["known"]
+    assert told["appended"] > 0
+    assert differences(lab, program) == []
+    published = checker.Checker()
+    published.read(checker.parse(program.ask("journal", "read", "mutations", "--json")))
+    assert [*published.finish(), *published.not_erased()] == []
+
+    lab.started = datetime.now(UTC).isoformat()
+    other = set_up(lab, streams=EVERYTHING, journal={**AT_REST, **FRESH})
+    other.finish("run", "--until-idle", "0.5")
+    assert json.loads(other.ask("seed", str(dump), "--json")) == {**told, "appended": told["read"], "known": 0}
+    hub = other.start("run")
+    while json.loads(other.ask("status", "--json"))["queued"]:
+        time.sleep(0.2)
+    assert asked(other) == math.ceil(told["read"] / 50) + 1
+    program.stop(hub)
