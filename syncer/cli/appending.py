@@ -38,10 +38,17 @@ class _Partition:
 
 @dataclass(slots=True)
 class Appending:
-    """Appends to a journal, and says so where the hub has finished nothing for a while."""
+    """Appends to a journal, and says so where the hub has finished nothing for a while. ``limit`` is the hub's
+    ``enrich.unfinished_limit``: half of that is left to others.
+    """
 
     journal: Journal
+    limit: int
     _partitions: dict[int, _Partition] = field(default_factory=dict)
+
+    @property
+    def _ahead(self) -> int:
+        return min(AHEAD, self.limit // 2)
 
     async def append(self, change: Change) -> None:
         """Append a change as soon as not too many are ahead of it.
@@ -53,7 +60,7 @@ class Appending:
         if own is None:
             start, _ = await self.journal.bounds(Topic.PROGRESS, record.partition)
             own = self._partitions[record.partition] = _Partition(start)
-        if len(own.unfinished) >= AHEAD:
+        if len(own.unfinished) >= self._ahead:
             await self._make_room(record.partition, own, change.wiki_id)
         own.unfinished.append(await self.journal.append(record))
 
@@ -71,7 +78,7 @@ class Appending:
                         hint=f"syncer set-aside list --wiki {wiki_id} says why; then run this again",
                     )
                 own.unfinished = [offset for offset in own.unfinished if not progress.has_finished(offset)]
-                if len(own.unfinished) < AHEAD:
+                if len(own.unfinished) < self._ahead:
                     return
             if now() >= told_at:
                 told_at = float("inf")

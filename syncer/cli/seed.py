@@ -91,7 +91,7 @@ async def _seed(settings: Settings, paths: Sequence[Path], tally: Tally) -> None
         path = sqlite.existing(settings.store.path, "store.path", "syncer run")
         with closing(Store(path, settings.store.max_bytes)) as store, reading() as progress:
             _check(settings.wiki, wikis, store.wikis())
-            appending = Appending(journal)
+            appending = Appending(journal, settings.enrich.unfinished_limit)
             for path, wiki in wikis.items():
                 task = progress.add_task(escape(path.name), total=path.stat().st_size, pages=0)
                 for current in dumps.current(path):

@@ -29,7 +29,7 @@ PAGES = 250
 
 async def seed(rig: Rig, dumped: Sequence[tuple[str, int]]) -> None:
     """As the verb does, but for pages too of which the hub has heard."""
-    appending = Appending(rig.journal)
+    appending = Appending(rig.journal, rig.settings.enrich.unfinished_limit)
     for wiki_id, page_id in dumped:
         source = Source(SEED, f"{wiki_id} {page_id}", rig.clock.iso(), rig.clock.iso())
         domain = rig.farm[wiki_id].site.domain

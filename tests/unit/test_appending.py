@@ -30,8 +30,8 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(appending, "LOOK_EVERY", LOOK_EVERY)
 
 
-async def append(journal: SqliteJournal, count: int) -> None:
-    work = Appending(journal)
+async def append(journal: SqliteJournal, count: int, limit: int = 10 * AHEAD) -> None:
+    work = Appending(journal, limit)
     for page_id in range(1, count + 1):
         await work.append(change(Cause.REPAIR, page=page_id, stream=REPAIR))
 
@@ -73,6 +73,12 @@ async def test_as_many_are_appended_as_the_hub_has_to_do_next(journal: SqliteJou
     await finish(journal, offsets, *range(len(offsets)))
     await work
     await appended(journal, 300 + 2 * AHEAD + 10)
+
+
+async def test_half_of_what_may_be_unfinished_is_left_to_others(journal: SqliteJournal) -> None:
+    work = asyncio.create_task(append(journal, 60, limit=100))
+    await finish(journal, await appended(journal, 50), *range(50))
+    await work
 
 
 async def test_a_hub_that_is_at_nothing_is_waited_for_and_that_is_said(
