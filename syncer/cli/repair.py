@@ -125,10 +125,8 @@ async def _repair(settings: Settings, asked: Asked, lines: IO[bytes] | None, tal
             if not asked.pages:
                 _announce(tally.pages, settings.api.requests_per_minute)
             with Progress(console=stderr, disable=not stderr.is_terminal or bool(asked.pages)) as progress:
-                task, appending = (
-                    progress.add_task("appending", total=tally.pages),
-                    Appending(journal, settings.enrich.unfinished_limit),
-                )
+                task = progress.add_task("appending", total=tally.pages)
+                appending = Appending(journal, settings.enrich.unfinished_limit)
                 for change in changes:
                     await appending.append(change)
                     tally.appended, tally.last = tally.appended + 1, change
