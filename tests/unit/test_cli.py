@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 VERBS: list[list[str]] = [
     [], ["run"], ["ingest"], ["enrich"], ["mirror"], ["mirror", "follow"], ["mirror", "get"], ["mirror", "verify"],
     ["mirror", "export"], ["journal"], ["journal", "read"], ["check-config"], ["status"], ["health"], ["demo"], ["repair"],
-    ["set-aside"], ["set-aside", "list"], ["set-aside", "replay"], ["set-aside", "close"], ["version"],
+    ["seed"], ["set-aside"], ["set-aside", "list"], ["set-aside", "replay"], ["set-aside", "close"], ["version"],
     ["topics"], ["topics", "plan"], ["topics", "apply"], ["redactions"],
     ["redactions", "status"], ["manifests"], ["manifests", "key"], ["mirror", "status"],
 ]  # fmt: skip

@@ -100,7 +100,17 @@ def test_what_the_hub_would_not_read_is_not_appended(run: Run, place: Place, set
     assert appended(run) == []
 
 
-def test_a_dump_of_histories_or_a_broken_one_ends_it_where_it_is_wrong(run: Run, place: Place) -> None:
+@pytest.mark.parametrize(("gone", "told"), [("journal.db", "journal.url"), ("store.db", "store.path")])
+def test_where_there_is_no_hub_none_is_made(run: Run, place: Place, gone: str, told: str) -> None:
+    for each in place.folder.glob(f"{gone}*"):
+        each.unlink()
+    said = run("seed", written(place, *PAGES))
+    assert said.code == 78
+    assert told in said.err
+    assert not (place.folder / gone).exists()
+
+
+def test_a_broken_dump_ends_it_where_it_is_wrong(run: Run, place: Place) -> None:
     path = written(place, page(3, "New", "text", 5), page(4, "Newer", "text", 6))
     (place.folder / "cut.xml").write_bytes((place.folder / "a.xml").read_bytes()[:-60])
     said = run("seed", str(place.folder / "cut.xml"))
