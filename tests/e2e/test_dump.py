@@ -128,11 +128,13 @@ def test_a_dump_made_while_people_work(
 def test_a_hub_seeded_while_people_work(
     start_lab: Callable[..., Lab], set_up: Callable[..., Syncer], seed: int, tmp_path: Path
 ) -> None:
-    """And what it costs another, that nobody tells anything: a request for fifty pages, and one for the licence."""
+    """A mirror begins with its pages in the middle of that. And what it costs a hub that nobody tells anything: a request for fifty
+    pages, and one for the licence.
+    """
     lab = start_lab()
     lab.edits(BEFORE, seed + 600)  # before there is a hub
     lab.started = datetime.now(UTC).isoformat()
-    program = set_up(lab, streams=EVERYTHING)
+    program = set_up(lab, streams=EVERYTHING, journal={"PUBLISH__PAGES": "true"})
     hub = program.start("run")
     program.wait_for_journal()
     begun = threading.Event()
@@ -141,14 +143,19 @@ def test_a_hub_seeded_while_people_work(
     dump = tmp_path / "dump.xml.gz"
     dumped(lab, dump)
     told = json.loads(program.ask("seed", str(dump), "--json"))
-    assert work.is_alive(), "the hub was to be seeded while people are at work"
+    late = ("--set", f"mirror.path={tmp_path / 'late.db'}")
+    begins = json.loads(program.ask(*late, "mirror", "bootstrap", "--from-pages", "--json"))
+    assert work.is_alive(), "the hub was to be seeded, and the mirror begun, while people are at work"
     work.join()
     program.stop(hub)
     arrive(program)
     with gzip.open(dump) as file:
         assert told["read"] == file.read().count(b"<page>") == told["appended"] + told["known"]
     assert told["appended"] > 0
-    assert differences(lab, program) == []
+    came = json.loads(program.ask(*late, "mirror", "follow", "--until-idle", "1", "--json"))
+    assert begins["taken"] > 0
+    assert (begins["diverged"], came["diverged"], came["pages_diverged"]) == (0, {}, 0)
+    assert differences(lab, program, *late) == differences(lab, program) == []
     published = checker.Checker()
     published.read(checker.parse(program.ask("journal", "read", "mutations", "--json")))
     assert [*published.finish(), *published.not_erased()] == []
