@@ -128,8 +128,8 @@ def test_a_dump_made_while_people_work(
 def test_a_hub_seeded_while_people_work(
     start_lab: Callable[..., Lab], set_up: Callable[..., Syncer], seed: int, tmp_path: Path
 ) -> None:
-    """A mirror begins with its pages in the middle of that. And what it costs a hub that nobody tells anything: a request for fifty
-    pages, and one for the licence.
+    """A mirror begins with its pages in the middle of that. And what it costs a hub that nobody tells anything: a request for
+    fifty pages, and one for the licence.
     """
     lab = start_lab()
     lab.edits(BEFORE, seed + 600)  # before there is a hub
