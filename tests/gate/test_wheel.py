@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".cache" / "wheel"
 LOCKS = ROOT / "deploy" / "locks"
-ON_THE_WHEEL = "tests/unit/"
+ON_THE_WHEEL = ("tests/unit/", "tests/property/")
 HUB_LIBRARIES = ("aiohttp", "aiokafka", "rapidfuzz", "sseclient", "uvloop")
 
 pytestmark = pytest.mark.timeout(1500)
@@ -142,7 +142,7 @@ def tests_on_it(wheel: Path) -> Iterator[subprocess.Popen[str]]:
 
     where = succeed(programs / "python", "-c", "import syncer; print(syncer.__file__)", cwd=tree)
     assert "site-packages" in where
-    command: list[str | Path] = ["nice", "-n", "5", programs / "python", "-m", "pytest", "-q", "-rfE", ON_THE_WHEEL]
+    command: list[str | Path] = ["nice", "-n", "5", programs / "python", "-m", "pytest", "-q", "-rfE", *ON_THE_WHEEL]
     with (CACHE / "tests.log").open("w") as said:
         process = subprocess.Popen(
             command, cwd=tree, env=clean(), stdin=subprocess.DEVNULL, stdout=said, stderr=said, text=True, start_new_session=True
