@@ -79,12 +79,12 @@ async def agree(rig: Rig) -> int:
     """Each partition of the topic is as the mutations up to its mark; how many pages those are."""
     count = 0
     for partition in range(rig.journal.partitions):
-        for _ in range(50):  # at a moment at which nothing is half written
+        for _ in range(200):  # until it is filled, and at a moment at which nothing is half written
             mutations = (await rig.journal.bounds(Topic.MUTATIONS, partition))[1]
             there, mark = await told(rig, partition)
             if mutations == (await rig.journal.bounds(Topic.MUTATIONS, partition))[1] and mark and mark.filled is None:
                 break
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(1.0)
         else:
             raise AssertionError(f"partition {partition} has no mark")
         assert there == await folded(rig, partition, mark.offset)
@@ -103,11 +103,11 @@ def test_at_every_mark_it_is_what_the_mutations_say(
         await rig.open()
         work = Workload(farm, seed=seed, weights=HARD)
         async with rig.running():
-            for _ in range(4):
-                await live(rig, work, Scenario(), 25)
+            for _ in range(3):
+                await live(rig, work, Scenario(), 20)
                 await agree(rig)
             await settle_down(rig)
-        assert await agree(rig) > 20
+        assert await agree(rig) > 10
         assert not await rig.violations()
         for partition in range(rig.journal.partitions):  # and it ends where they end
             mark = (await told(rig, partition))[1]
@@ -137,10 +137,10 @@ def test_switched_on_later_off_and_on_again(
         for publish in (NOT_KEPT, KEPT, NOT_KEPT, KEPT):
             rig.settings = rig.settings.model_copy(update={"publish": publish})
             async with rig.running():
-                await live(rig, work, Scenario(), 40)
+                await live(rig, work, Scenario(), 20)
                 await rig.drain()
                 if publish.pages:
-                    assert await agree(rig) > 10
+                    assert await agree(rig) > 5
                 else:
                     assert [await told(rig, partition) for partition in range(rig.journal.partitions)] == [({}, None)] * 4
             if cut:
@@ -153,16 +153,18 @@ def test_switched_on_later_off_and_on_again(
 
 @dataclass
 class Slow:
-    """A journal where much happens between two readings, and readers are killed."""
+    """A journal where much happens between two readings, and whoever reads is killed now and then."""
 
     rig: Rig
+    reads: int = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.rig.journal, name)
 
     async def read(self, topic: Topic, partition: int, offset: int, *, limit: int = 1000) -> Sequence[Stored]:
         await asyncio.sleep(self.rig.rng.random() * 3)
-        if self.rig.rng.random() < 0.05:
+        self.reads += 1
+        if self.reads % 17 == 0:
             raise Killed
         return await self.rig.journal.read(topic, partition, offset, limit=limit)
 
@@ -173,10 +175,10 @@ class Killed(Exception):
 
 async def begun(rig: Rig, path: Path, settings: MirrorSettings) -> int:
     """A mirror that begins with the pages while the hub goes on; how often it was killed on the way."""
-    killed = 0
+    killed, slow = 0, Slow(rig)
     while True:
         with closing(Store(path)) as store:
-            work = FromPages(cast("Journal", Slow(rig)), store, settings)
+            work = FromPages(cast("Journal", slow), store, settings)
             try:
                 await work.begin()
                 async for _ in work.fill():
@@ -209,20 +211,20 @@ def test_a_mirror_that_begins_with_it_is_as_one_that_followed_from_the_start(
         rig.folder.mkdir()
         await rig.open()
         work = Workload(farm, seed=seed, weights=HARD)
-        scopes = MirrorSettings(), MirrorSettings(wikis=("en*",), namespaces=(0, 2)), MirrorSettings()
+        scopes = MirrorSettings(), MirrorSettings(wikis=("en*",), namespaces=(0, 2))
         killed, rounds = 0, []
         async with rig.running():
-            await live(rig, work, Scenario(), 60)
+            await live(rig, work, Scenario(), 40)
             await agree(rig)
             for number, scope in enumerate(scopes):
-                beside = asyncio.create_task(live(rig, work, Scenario(rate=1.0), 60))
+                beside = asyncio.create_task(live(rig, work, Scenario(rate=1.0), 30))
                 began = rig.appended.total()
                 killed += await begun(rig, rig.folder / f"begun {number}", scope)
                 rounds.append(rig.appended.total() - began)
                 await beside
             await settle_down(rig)
         assert killed > 0
-        assert min(rounds) > 3, "something has to happen while it is read"
+        assert min(rounds) > 2, "something has to happen while it is read"
         for number, scope in enumerate(scopes):
             mine = await followed(rig, rig.folder / f"begun {number}", scope)
             assert mine == await followed(rig, rig.folder / f"from the start {number}", scope)
