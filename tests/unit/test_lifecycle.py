@@ -95,7 +95,10 @@ PUBLISHED: dict[str, list[str] | tuple[list[str], list[str]]] = {
     "content_model": ["edit patch A r2 json"],
     "json_page": ["edit patch A r2 json"],
     "css_page": ["edit patch User:Alice/A.css r2 css"],
+    "javascript_page": ["edit patch User:Alice/A.js r2 javascript"],
     "lua_page": ["edit patch Module:A r2 Scribunto"],
+    "second_slot": ["edit patch A r2"],  # of no text
+    "both_slots": ["edit patch A r2"],
     "hide": ["visibility redact A r2, r1 without text, comment"],
     "show": ["visibility redact A r2, r1 whole"],
     # Nothing is said on recentchange (PROTOCOL c).

@@ -227,6 +227,19 @@ class Editor:
     def css_page(self) -> None:
         self._data("User:Alice/style.css", "a {{ width: {}px; }} /* дом */\n")
 
+    def javascript_page(self) -> None:
+        self._data("User:Alice/script.js", "mw.log( {} ); // дом\n")
+
+    def second_slot(self) -> None:
+        title = self._pick()
+        self._wikitext(title)
+        self.alice.act("labslots", title=title, facts=self._facts(), summary="beside")
+
+    def both_slots(self) -> None:
+        title = self._pick()
+        text = self._mutated(self._wikitext(title))
+        self.alice.act("labslots", title=title, text=text, facts=self._facts(), summary="both")
+
     def lua_page(self) -> None:
         self._data("Module:Code", "local p = {{}}\nfunction p.f() return {} end -- дом\nreturn p\n")
 
@@ -288,6 +301,9 @@ class Editor:
         for _ in range(2):
             number = self.random.randrange(10**6)
             self.alice.act("edit", title=title, text=text.format(number), summary=f"data {number}", **more)
+
+    def _facts(self) -> str:
+        return f'{{"дом": {self.random.randrange(10**6)}}}'
 
     def _point(self, title: str) -> None:
         self.alice.act("edit", title=title, text=f"#REDIRECT [[{self._pick()}]]", summary="redir")

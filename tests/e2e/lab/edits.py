@@ -30,7 +30,8 @@ WEIGHTS: dict[str, float] = {
     "hide": 4, "show": 1, "suppress": 1, "suppress_current": 1, "suppress_page": 0.5,
     "protect": 1, "merge": 1, "merge_partly": 1, "import_new": 0.5, "import_under": 0.5,
     "upload": 0.5, "upload_again": 0.5, "file_revert": 0.3,
-    "content_model": 0.5, "json_page": 0.5, "css_page": 0.5, "lua_page": 0.5,
+    "content_model": 0.5, "json_page": 0.5, "css_page": 0.5, "javascript_page": 0.5, "lua_page": 0.5,
+    "second_slot": 1, "both_slots": 1,
 }  # fmt: skip
 ATTEMPTS = 4  # at one action, where there is nothing to do it to, or the wiki refuses
 MANY = 5  # times as many actions as there are kinds of change

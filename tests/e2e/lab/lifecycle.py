@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 OLD = {"2010-01-01T00:00:00Z": "old one", "2011-01-01T00:00:00Z": "old two"}
 TEXT = "== Heading ==\nSome text, as long as a text has to be for its patch to be shorter than itself.\n"
 CSS = "a {\n\tcolor: red;\n}\n" * 3
+SCRIPT = "// дом\nmw.loader.load( 'site' );\n" * 3
 
 
 class Cast:
@@ -52,6 +53,10 @@ class Stage:
         """Save a text; the new revision's id."""
         done = (who or self.cast.alice).act("edit", title=self.title(name), text=text, summary=f"{self.kind}: {name}", **more)
         return int(done["edit"].get("newrevid", 0))
+
+    def save(self, name: str, **slots: str) -> None:
+        """Save a page's text, what stands beside it, or both."""
+        self.cast.alice.act("labslots", title=self.title(name), summary=f"{self.kind}: {name}", **slots)
 
     def act(self, action: str, name: str | None = None, **more: Any) -> None:
         """Do something as a sysop, to a page."""
@@ -332,6 +337,25 @@ def css_page(stage: Stage) -> Iterator[None]:
     stage.edit("User:Alice/A.css", CSS + "b {}\n")
 
 
+def javascript_page(stage: Stage) -> Iterator[None]:
+    stage.edit("User:Alice/A.js", SCRIPT, contentmodel="javascript")
+    yield
+    stage.edit("User:Alice/A.js", SCRIPT + "void 0;\n")
+
+
+def second_slot(stage: Stage) -> Iterator[None]:
+    """What stands beside the text changes, and the text does not."""
+    stage.save("A", text=TEXT, facts='{"a": 1}')
+    yield
+    stage.save("A", facts='{"a": 2}')
+
+
+def both_slots(stage: Stage) -> Iterator[None]:
+    stage.save("A", text=TEXT, facts='{"a": 1}')
+    yield
+    stage.save("A", text=TEXT + "More.", facts='{"a": 2}')
+
+
 def lua_page(stage: Stage) -> Iterator[None]:
     stage.edit("Module:A", "local p = {}\nreturn p\n")
     yield
@@ -384,6 +408,7 @@ KINDS: dict[str, Callable[[Stage], Iterator[None]]] = {
         *(move, move_without_redirect, move_over_redirect, move_with_talk_and_subpages, move_across_namespaces),
         *(delete, recreate, undelete, undelete_under_new_id, undelete_partly, undelete_into_page, protect),
         *(import_new, import_under, merge, merge_partly, upload, upload_again, file_revert),
-        *(content_model, json_page, css_page, lua_page, hide, show, suppress, suppress_current, suppress_page),
+        *(content_model, json_page, css_page, javascript_page, lua_page, second_slot, both_slots),
+        *(hide, show, suppress, suppress_current, suppress_page),
     )
 }

@@ -33,7 +33,7 @@ NAMESPACES = {
     828: "Module",
     829: "Module talk",
 }
-PAGES = """SELECT page_id, page_namespace, page_title, page_is_redirect, page_latest, rev_timestamp, rev_sha1, rev_deleted,
+PAGES = """SELECT page_id, page_namespace, page_title, page_is_redirect, page_latest, rev_timestamp, content_sha1, rev_deleted,
     model_name, content_address FROM page JOIN revision ON rev_id = page_latest
     JOIN slots ON slot_revision_id = rev_id JOIN slot_roles ON role_id = slot_role_id AND role_name = 'main'
     JOIN content ON content_id = slot_content_id JOIN content_models ON model_id = content_model ORDER BY page_id"""
