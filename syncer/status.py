@@ -11,7 +11,7 @@ from syncer.manifest import Tally, tally_key
 from syncer.model import Position
 from syncer.progress import PROGRESS_KEY, Counts, Progress
 from syncer.reconciled import Gap, Reconciled, reconciled_key
-from syncer.records import MARK_KEY, Resume, decode_resume, decode_set_aside, is_from_feed
+from syncer.records import MARK_KEY, Resume, decode_resume, is_from_feed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -130,33 +130,3 @@ async def _queue(journal: Journal, partition: int, progress: Progress) -> _Queue
                 by_hand += not is_from_feed(record.value)
     more = records and await journal.read(Topic.CHANGES, partition, progress.read_to, limit=1)
     return _Queue(changes, by_hand, not more, since)
-
-
-async def set_asides(journal: Journal, *, closed: bool = False) -> list[dict[str, Any]]:
-    """What stands set aside, oldest first, as ``entry`` and in plain values; with ``closed``, what was handled since as well."""
-    entries: dict[tuple[int, str], dict[str, Any]] = {}
-    for partition in (journal.partitions, *range(journal.partitions)):  # what ingest set aside is closed in its wiki's partition
-        offset, end = await journal.bounds(Topic.SET_ASIDE, partition)
-        while offset < end:
-            records = await journal.read(Topic.SET_ASIDE, partition, offset)
-            if not records:
-                break  # what is left up to the end is no record
-            for record in records:
-                entry, key = decode_set_aside(record.value), (partition, record.key)
-                if entry.closed_by is None:
-                    change = entry.change
-                    entries.pop((journal.partitions, record.key), None)  # what ingest set aside was tried, and is here now
-                    entries[key] = {
-                        "key": record.key, "partition": partition, "reason": entry.reason, "detail": entry.detail, "at": entry.at,
-                        "wiki_id": change.wiki_id if change else None, "titles": list(change.titles) if change else [],
-                        "rev_ids": list(change.rev_ids) if change else [], "page_ids": list(change.page_ids) if change else [],
-                        "closed_by": None, "entry": entry,
-                    }  # fmt: skip
-                    continue
-                for place in (key, (journal.partitions, record.key)):
-                    if closed and place in entries:
-                        entries[place]["closed_by"] = entry.closed_by
-                    else:
-                        entries.pop(place, None)
-            offset = records[-1].offset + 1
-    return sorted(entries.values(), key=lambda entry: str(entry["at"]))

@@ -48,7 +48,8 @@ from syncer.mirror import Mirror
 from syncer.mirror.reading import export
 from syncer.model import Change, Position
 from syncer.records import MARK_KEY, Resume, encode_mark, encode_resume, encode_set_aside, replayed
-from syncer.status import read_status, set_asides
+from syncer.set_asides import set_asides
+from syncer.status import read_status
 from syncer.store import Store
 from tests.e2e.checker import Checker, check_counts
 
@@ -309,7 +310,7 @@ class Rig:
 
     async def replay(self, reason: str | None = None) -> int:
         """Append what stands set aside anew, as ``set-aside replay`` does; how many there were."""
-        entries = await set_asides(self.journal)
+        entries = [one async for one in set_asides(self.journal)]
         changes = [entry["entry"].change for entry in entries if entry["entry"].change and reason in (None, entry["reason"])]
         for number, change in enumerate(changes):
             again = replayed(change, f"replay-{self.clock.monotonic()}-{number}", self.clock.iso())

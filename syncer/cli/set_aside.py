@@ -15,10 +15,10 @@ from syncer.errors import Unusable
 from syncer.extras import missing
 from syncer.journal import Record, Topic, change_record, open_journal, partition_of
 from syncer.records import SetAside, encode_set_aside, replayed
-from syncer.status import set_asides
+from syncer.set_asides import set_asides
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection
 
     from syncer.config import Settings
     from syncer.model import Change
@@ -29,6 +29,8 @@ app.add_typer(set_aside, name="set-aside")
 Reason = Annotated[str | None, typer.Option(help="Only those set aside for this reason.")]
 Wiki = Annotated[str | None, typer.Option(help="Only those of this wiki id.")]
 
+HEADER = ("key", "at", "wiki", "reason", "what", "detail")
+ALIGNED = 1000  # rows of a list among each other, so that a long one is not held until its end
 HAND = "hand"  # in the place of the change that closes an entry: a person has done it
 
 
@@ -44,21 +46,26 @@ def list_(
 
 
 async def _list(settings: Settings, reason: str | None, wiki: str | None, *, closed: bool, json: bool) -> None:
-    journal = await open_journal(settings.journal, create=False)
+    journal, count, rows = await open_journal(settings.journal, create=False), 0, [HEADER]
     try:
-        entries = [entry for entry in await set_asides(journal, closed=closed) if _is_of(entry, reason, wiki)]
+        async for entry in set_asides(journal, closed=closed):
+            if not _is_of(entry, reason, wiki):
+                continue
+            count += 1
+            if json:
+                print_json({name: value for name, value in entry.items() if name != "entry"})
+                continue
+            what = ", ".join([*entry["titles"], *map(str, entry["rev_ids"] + entry["page_ids"])])
+            rows.append((entry["key"], entry["at"], entry["wiki_id"] or "", entry["reason"], what, entry["detail"]))
+            if len(rows) > ALIGNED:
+                print_columns(rows)
+                rows = []
     finally:
         await journal.close()
     if json:
-        for entry in entries:
-            print_json({name: value for name, value in entry.items() if name != "entry"})
         return
-    rows = [("key", "at", "wiki", "reason", "what", "detail")]
-    for entry in entries:
-        what = ", ".join([*entry["titles"], *map(str, entry["rev_ids"] + entry["page_ids"])])
-        rows.append((entry["key"], entry["at"], entry["wiki_id"] or "", entry["reason"], what, entry["detail"]))
-    print_columns(rows if entries else ())
-    stderr.print(f"{len(entries)} set aside")
+    print_columns(rows if count else ())
+    stderr.print(f"{count} set aside")
 
 
 @set_aside.command()
@@ -74,12 +81,12 @@ def replay(
 
 async def _replay(settings: Settings, keys: list[str] | None, reason: str | None, wiki: str | None, *, json: bool) -> int:
     journal = await open_journal(settings.journal, create=False)
-    appended, left = 0, dict[str, str]()
+    appended, left, unknown = 0, dict[str, str](), set(keys or ())
     try:
-        entries = await set_asides(journal)
-        unknown = sorted(set(keys or ()) - {entry["key"] for entry in entries})
-        chosen = [entry for entry in entries if (not keys or entry["key"] in keys) and _is_of(entry, reason, wiki)]
-        for entry in chosen:
+        async for entry in set_asides(journal):
+            unknown.discard(entry["key"])
+            if (keys and entry["key"] not in keys) or not _is_of(entry, reason, wiki):
+                continue
             try:
                 change = replace(replayed(_change(entry["entry"], settings), str(uuid4()), now_iso()), replay_of=entry["key"])
             except Unusable as error:
@@ -90,7 +97,7 @@ async def _replay(settings: Settings, keys: list[str] | None, reason: str | None
     finally:
         await journal.close()
     if json:
-        print_json({"appended": appended, "not_replayable": left, "unknown": unknown})
+        print_json({"appended": appended, "not_replayable": left, "unknown": sorted(unknown)})
         return 1 if unknown else 0
     stdout.print(f"{appended} appended to be tried again")
     for key, why in left.items():
@@ -104,9 +111,9 @@ def _is_of(entry: dict[str, Any], reason: str | None, wiki: str | None) -> bool:
     return reason in {None, entry["reason"]} and wiki in {None, entry["wiki_id"]}
 
 
-def _complained(unknown: Sequence[str]) -> int:
+def _complained(unknown: Collection[str]) -> int:
     """Say which keys nothing stands under. Returns the exit code."""
-    for key in unknown:
+    for key in sorted(unknown):
         stderr.print(f"[red]error:[/] nothing stands set aside as {escape(key)}")
     return 1 if unknown else 0
 
@@ -133,17 +140,19 @@ def close(
 
 async def _close(settings: Settings, keys: list[str], *, json: bool) -> int:
     journal = await open_journal(settings.journal, create=False)
+    closed, unknown = 0, set(keys)
     try:
-        chosen = [entry for entry in await set_asides(journal) if entry["key"] in keys]
-        for entry in chosen:
-            await journal.append(_closing(entry, journal.partitions))
+        async for entry in set_asides(journal):
+            if entry["key"] in keys:
+                await journal.append(_closing(entry, journal.partitions))
+                unknown.discard(entry["key"])
+                closed += 1
     finally:
         await journal.close()
-    unknown = sorted(set(keys) - {entry["key"] for entry in chosen})
     if json:
-        print_json({"closed": len(chosen), "unknown": unknown})
+        print_json({"closed": closed, "unknown": sorted(unknown)})
         return 1 if unknown else 0
-    stdout.print(f"{len(chosen)} closed")
+    stdout.print(f"{closed} closed")
     return _complained(unknown)
 
 

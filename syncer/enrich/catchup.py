@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from syncer import set_asides
 from syncer.errors import ResumeLost
 from syncer.journal import Topic, latest, partition_of
 from syncer.progress import PROGRESS_KEY, Progress
@@ -93,12 +94,12 @@ class Open(NamedTuple):
 async def open_set_asides(journal: Journal, partition: int) -> dict[str, Open]:
     """What was set aside of a partition's wikis and not closed since, by key. What ingest sets aside is closed here, too."""
     entries: dict[str, Open] = {}
-    async for records in _set_asides(journal, journal.partitions):
+    async for records in set_asides.read(journal, journal.partitions):
         for record in records:
             entry = decode_set_aside(record.value)
             if entry.change and partition_of(entry.change.wiki_id, journal.partitions) == partition:
                 entries[record.key] = Open(-1, entry.change.wiki_id, entry.reason)
-    async for records in _set_asides(journal, partition):
+    async for records in set_asides.read(journal, partition):
         for record in records:
             entry = decode_set_aside(record.value)
             if entry.closed_by is None:
@@ -111,7 +112,7 @@ async def open_set_asides(journal: Journal, partition: int) -> dict[str, Open]:
 async def set_aside_by_ingest(journal: Journal, offset: int) -> tuple[dict[int, dict[str, str]], int]:
     """What ingest has set aside from an offset on, by partition of the wiki and key, with the wiki; and where that ends."""
     added: dict[int, dict[str, str]] = {}
-    async for records in _set_asides(journal, journal.partitions, offset):
+    async for records in set_asides.read(journal, journal.partitions, offset):
         for record in records:
             if change := decode_set_aside(record.value).change:
                 added.setdefault(partition_of(change.wiki_id, journal.partitions), {})[record.key] = change.wiki_id
@@ -121,15 +122,7 @@ async def set_aside_by_ingest(journal: Journal, offset: int) -> tuple[dict[int, 
 
 async def changes_at(journal: Journal, partition: int, offsets: Collection[int]) -> AsyncIterator[list[Change]]:
     """The changes that were set aside at these offsets, in their order, some at a time."""
-    async for records in _set_asides(journal, partition, min(offsets, default=0)):
+    async for records in set_asides.read(journal, partition, min(offsets, default=0)):
         entries = [decode_set_aside(record.value) for record in records if record.offset in offsets]
         if changes := [entry.change for entry in entries if entry.change]:
             yield changes
-
-
-async def _set_asides(journal: Journal, partition: int, offset: int = 0) -> AsyncIterator[Sequence[Stored]]:
-    start, end = await journal.bounds(Topic.SET_ASIDE, partition)
-    offset = max(offset, start)
-    while offset < end and (records := await journal.read(Topic.SET_ASIDE, partition, offset)):
-        yield records
-        offset = records[-1].offset + 1

@@ -28,7 +28,8 @@ from syncer.fetch import WikiApi, user_agent
 from syncer.ingest import Ingest
 from syncer.journal.sqlite import SqliteJournal
 from syncer.mirror.reading import export
-from syncer.status import read_status, set_asides
+from syncer.set_asides import set_asides
+from syncer.status import read_status
 from syncer.store import Store
 from syncer.tasks import together
 from tests.inprocess import ANYTHING, Rig, Trouble
@@ -250,9 +251,9 @@ def test_what_is_set_aside_holds_nothing_of_a_page(tmp_path: Path, monkeypatch: 
             await live(rig, work, Scenario(), 40)
             rig.broken = dict.fromkeys(farm.wikis, mishap)
             await live(rig, work, Scenario(), 60)
-            while len(await set_asides(rig.journal)) < 20:  # noqa: ASYNC110 - virtual
+            while len([one async for one in set_asides(rig.journal)]) < 20:  # noqa: ASYNC110 - virtual
                 await asyncio.sleep(60)
-            assert {entry["reason"] for entry in await set_asides(rig.journal)} == {UNAVAILABLE}
+            assert {entry["reason"] async for entry in set_asides(rig.journal)} == {UNAVAILABLE}
             assert not await rig.leaks()
         await rig.journal.close()
 

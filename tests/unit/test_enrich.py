@@ -20,7 +20,8 @@ from syncer.errors import JournalUnavailable, Refused, Superseded
 from syncer.journal import WHOLE, Record, Topic, change_record
 from syncer.model import REPAIR, Cause, Change, Source
 from syncer.records import SetAside, encode_set_aside
-from syncer.status import read_status, set_asides
+from syncer.set_asides import set_asides
+from syncer.status import read_status
 from syncer.store import Store
 from tests.inprocess import CrashingJournal, FarmApi, Rig, Trouble
 from tests.virtual import EPOCH, run
@@ -179,7 +180,7 @@ def test_a_wiki_that_stays_broken_is_taken_out_of_the_way_and_replayed(play: Pla
             await rig.drain()
         await equal(rig)
         assert not (await read_status(rig.journal))["open_set_asides"]
-        assert not await set_asides(rig.journal)
+        assert not [one async for one in set_asides(rig.journal)]
 
     play(story)
 
@@ -300,7 +301,7 @@ def test_a_wiki_that_may_not_be_asked_is_set_aside_and_the_others_go_on(play: Pl
         async with rig.running():
             await rig.drain()
         await equal(rig)
-        (entry,) = await set_asides(rig.journal)
+        (entry,) = [one async for one in set_asides(rig.journal)]
         assert (entry["reason"], entry["wiki_id"]) == ("foreign_domain", "xwiki")
 
     play(story, wiki=WikiSettings(include=("*",), namespaces=("*",)))
@@ -317,8 +318,8 @@ def test_a_page_that_no_answer_has_room_for_is_set_aside_alone(play: Play) -> No
             await rig.drain()
         pages = {page["title"] for page in await rig.mirrored()}
         assert pages == {page["title"] for page in rig.farm.export()} - {"Large", "Grown"}
-        assert {entry["reason"] for entry in await set_asides(rig.journal)} == {"answer_too_large"}
-        assert first.rev_id in {rev_id for entry in await set_asides(rig.journal) for rev_id in entry["rev_ids"]}
+        assert {entry["reason"] async for entry in set_asides(rig.journal)} == {"answer_too_large"}
+        assert first.rev_id in {rev_id async for entry in set_asides(rig.journal) for rev_id in entry["rev_ids"]}
         assert len(rig.starts) < 40
         assert not await rig.violations()
 
@@ -351,7 +352,7 @@ def test_a_change_that_kills_the_process_three_times_is_poison(play: Play, monke
         assert deaths == 3 * 2  # one of either wiki, one after the other
         await rig.drain()
         await rig.stop()
-        asides = await set_asides(rig.journal)
+        asides = [one async for one in set_asides(rig.journal)]
         assert {(entry["wiki_id"], entry["reason"], *entry["titles"]) for entry in asides} == {
             ("enwiki", "poison", "Page 3"), ("dewiki", "poison", "Page 3"),
         }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections import Counter
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,8 @@ from syncer.model import Cause, Change, Position, Source
 from syncer.progress import PROGRESS_KEY, Counts, Progress
 from syncer.reconciled import Reconciled, reconciled_key
 from syncer.records import MARK_KEY, Resume, SetAside, encode_mark, encode_resume, encode_set_aside
-from syncer.status import read_status, set_asides
+from syncer.set_asides import set_asides
+from syncer.status import read_status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -268,7 +270,7 @@ async def test_set_asides_are_listed_oldest_first_with_what_a_replay_repeats(jou
     await put(journal, 0, "id-1", aside(1, at="2026-11-02T10:00:01Z"))
     raw = SetAside("bad_json", "at 7", "2026-11-02T10:00:03Z", None, b"{")
     await put(journal, PARTITIONS, "raw", raw)
-    assert await set_asides(journal) == [
+    assert [one async for one in set_asides(journal)] == [
         {
             "key": f"id-{number}", "partition": partition, "reason": "no_answer", "detail": "detail",
             "at": f"2026-11-02T10:00:0{number}Z", "wiki_id": "wiki0", "titles": [f"Page {number}"], "rev_ids": [number],
@@ -287,9 +289,9 @@ async def test_set_asides_are_listed_oldest_first_with_what_a_replay_repeats(jou
 async def test_what_was_tried_and_set_aside_again_is_listed_once(journal: Journal) -> None:
     await put(journal, PARTITIONS, "id-1", SetAside("bad_json", "at 7", "2026-11-02T10:00:03Z", None, b"{"))
     await put(journal, 0, "id-1", aside(1, at="2026-11-02T10:00:04Z"))
-    assert [(entry["partition"], entry["reason"]) for entry in await set_asides(journal)] == [(0, "no_answer")]
+    assert [(entry["partition"], entry["reason"]) async for entry in set_asides(journal)] == [(0, "no_answer")]
     await put(journal, 0, "id-1", SetAside("closed", "", "2026-11-02T11:00:00Z", closed_by="id-9"))
-    assert await set_asides(journal) == []
+    assert [one async for one in set_asides(journal)] == []
 
 
 async def test_what_was_closed_is_listed_only_where_it_is_asked_for(journal: Journal) -> None:
@@ -297,8 +299,8 @@ async def test_what_was_closed_is_listed_only_where_it_is_asked_for(journal: Jou
     await put(journal, 0, "id-2", aside(2))
     await put(journal, 0, "id-1", SetAside("closed", "", "2026-11-02T11:00:00Z", closed_by="id-9"))
     await put(journal, 0, "unheard", SetAside("closed", "", "2026-11-02T11:00:00Z", closed_by="id-9"))
-    assert [entry["key"] for entry in await set_asides(journal)] == ["id-2"]
-    assert {entry["key"]: entry["closed_by"] for entry in await set_asides(journal, closed=True)} == {
+    assert [entry["key"] async for entry in set_asides(journal)] == ["id-2"]
+    assert {entry["key"]: entry["closed_by"] async for entry in set_asides(journal, closed=True)} == {
         "id-1": "id-9",
         "id-2": None,
     }
@@ -309,10 +311,24 @@ async def test_what_failed_again_stands_again(journal: Journal) -> None:
     await put(journal, 0, "id-1", SetAside("closed", "", "2026-11-02T11:00:00Z", closed_by="id-9"))
     await put(journal, 0, "id-1", aside(1, reason="poison"))
     for closed in (False, True):
-        assert [(entry["reason"], entry["closed_by"]) for entry in await set_asides(journal, closed=closed)] == [("poison", None)]
+        found = [(entry["reason"], entry["closed_by"]) async for entry in set_asides(journal, closed=closed)]
+        assert found == [("poison", None)]
 
 
 async def test_the_same_key_in_two_partitions_is_two_entries(journal: Journal) -> None:
     await put(journal, 0, "id-1", aside(1))
     await put(journal, 1, "id-1", aside(1))
-    assert len(await set_asides(journal)) == 2
+    assert len([one async for one in set_asides(journal)]) == 2
+
+
+async def test_set_asides_of_all_partitions_are_told_in_turn_and_a_part_of_them_is_held(journal: Journal) -> None:
+    for number in range(3000):
+        at = f"2026-11-02T10:{number // 60:02}:{number % 60:02}Z"
+        await put(journal, number % 2, f"id-{number}", aside(number + 1, at=at))
+    keys, held = [], 0
+    async for entry in set_asides(journal):
+        keys.append(entry["key"])
+        if len(keys) % 500 == 0:
+            held = max(held, sum(isinstance(one, SetAside) for one in gc.get_objects()))
+    assert keys == [f"id-{number}" for number in range(3000)]
+    assert held < 100
