@@ -52,7 +52,8 @@ def at_random(
     """Do ``count`` random things, and ``also`` these; how many of each were done, the wiki's refusals as ``refused:<code>``."""
     editor = Editor(api_url, seed)
     done: Counter[str] = Counter()
-    for action in drawn(count, seed, also):
+    put_off: list[str] = []  # kinds of change for which there was nothing yet
+    for action in itertools.chain(drawn(count, seed, also), put_off):
         for _ in range(ATTEMPTS):
             try:
                 editor.do(action)
@@ -62,8 +63,10 @@ def at_random(
                 done["skipped"] += 1
             except ApiError as error:
                 done[f"refused:{error.code}"] += 1
+        if action in KINDS and not done[action] and action not in put_off:
+            put_off.append(action)
         after_each()
-    return done
+    return +done
 
 
 def replay(api_url: str, histories: Path, *, limit: int | None = None) -> Counter[str]:
