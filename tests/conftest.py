@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 LAB_API, LAB_STREAM = "SYNCER_TEST_LAB_API", "SYNCER_TEST_LAB_STREAM"
 KAFKA = "SYNCER_TEST_KAFKA"
 
+PATIENCE = 3600.0  # seconds for a test with the full counts
+
 # A property that holds for a hundred random cases a run, over many runs, or for ten thousand at once. The gate must not fail
 # for want of time on a busy machine, so there is no deadline; what is slow shows in the durations.
 settings.register_profile("gate", max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -28,11 +30,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--torture", action="store_true", help="full counts: hours, where the gate takes minutes")
 
 
+@pytest.hookimpl(tryfirst=True)  # the plugin that ends what takes too long reads its option when its turn comes
 def pytest_configure(config: pytest.Config) -> None:
     # Tests read only what they set themselves.
     for name in [name for name in os.environ if name.startswith("SYNCER_") and not name.startswith("SYNCER_TEST_")]:
         del os.environ[name]
     settings.load_profile("torture" if config.getoption("torture") else "gate")
+    if config.getoption("torture"):
+        config.option.timeout = PATIENCE
 
 
 @pytest.fixture(scope="session")
