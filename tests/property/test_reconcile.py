@@ -15,7 +15,7 @@ from syncer.demo.events import STREAMS
 from syncer.demo.farm import Farm
 from syncer.demo.sites import SITES
 from syncer.journal import Topic, latest
-from syncer.model import Cause
+from syncer.reconcile.compare import STREAM
 from syncer.reconciled import Reconciled
 from tests.inprocess import ANYTHING, Rig, Trouble
 from tests.property.test_hub import HARD, TOLD, by_key, live
@@ -102,7 +102,7 @@ def test_days_that_the_feed_has_lost_are_made_up_for(
             assert all(each.window_to >= str(gap[1])[:19] for each in first.values())
             assert set(await watermarks(rig)) == set(farm.wikis)
             assert set(map(str, (await watermarks(rig)).values())) == {"[]"}
-            found = [record for record in await rig.records(Topic.CHANGES) if record["headers"].get("cause") == Cause.RECONCILE]
+            found = [record for record in await rig.records(Topic.CHANGES) if record["value"].get("stream") == STREAM]
             assert len(found) == sum(each.found["gap"] for each in first.values()) > 20
             assert len(found) < 150  # a page that changed often is read once
             await rig.stop()
