@@ -126,7 +126,8 @@ class Caught(NamedTuple):
 
 async def catch_up(journal: Journal, folder: Path, edits: Sequence[Edit]) -> list[Caught]:
     """Have both halves of the backlog published."""
-    settings = config.load(flags={"api.requests_per_minute": 10**6, "contact": "bench@example.org"}, environ={})
+    flags = {"api.requests_per_minute": 10**6, "contact": "bench@example.org", "wiki.include": ["*"]}
+    settings = config.load(flags=flags, environ={})
     store = Store(folder / "store.db")
     wikis, found = Wikis(), []
     made = Counter(edit.page for edit in edits)
