@@ -90,8 +90,10 @@ def decode(value: bytes) -> Presence | Receipt:
     if not part["schema"].startswith("receipt/1."):
         raise ValueError(f"schema {part['schema']}")
     if "offset" not in part:
-        return Presence(part["mirror"], part.get("name"), tuple(part["wikis"]), tuple(part["namespaces"]), part["seen_at"])
-    return Receipt(
+        presence = Presence(part["mirror"], part.get("name"), tuple(part["wikis"]), tuple(part["namespaces"]), part["seen_at"])
+        _check(texts=(presence.mirror, presence.seen_at, presence.name or "", *presence.wikis))
+        return presence
+    receipt = Receipt(
         wiki_id=part["wiki_id"],
         page_id=part["page_id"],
         namespace=part["namespace"],
@@ -103,6 +105,17 @@ def decode(value: bytes) -> Presence | Receipt:
         mirror=part["mirror"],
         honoured_at=part["honoured_at"],
     )
+    _check(
+        texts=(receipt.mirror, receipt.wiki_id, receipt.kind, receipt.honoured_at),
+        numbers=(receipt.partition, receipt.offset, receipt.namespace, *receipt.revisions),
+    )
+    return receipt
+
+
+def _check(*, texts: Iterable[object] = (), numbers: Iterable[object] = ()) -> None:
+    """Raise ValueError where something is of another type: anybody's program may write here."""
+    if not all(isinstance(text, str) for text in texts) or not all(type(number) is int for number in numbers):
+        raise ValueError("of another type")
 
 
 @dataclass(slots=True)

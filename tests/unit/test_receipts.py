@@ -107,6 +107,26 @@ def test_a_receipt_that_lacks_something_is_none(without: str) -> None:
         decode(orjson.dumps(part))
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"mirror": ["m"]}, {"mirror": 7}, {"wiki_id": 5}, {"partition": [1]}, {"offset": "1"}, {"offset": {}}, {"honoured_at": 5},
+        {"honoured_at": None}, {"revisions": [{}]}, {"namespace": []},
+    ],
+)  # fmt: skip
+def test_a_receipt_of_other_types_is_none_and_what_the_others_say_is_told(wrong: dict[str, Any]) -> None:
+    state = Standing()
+    state.take([encode(A_PRESENCE), encode(a_receipt()), orjson.dumps(json.loads(encode(a_receipt())) | wrong)])
+    assert (state.unreadable, [one["honoured"] for one in state.summary()["mirrors"]]) == (1, [1])
+
+
+@pytest.mark.parametrize("wrong", [{"mirror": ["m"]}, {"mirror": 7}, {"wikis": [7]}, {"seen_at": 1}, {"name": 7}])
+def test_nor_is_one_that_lives(wrong: dict[str, Any]) -> None:
+    state = Standing()
+    state.take([encode(A_PRESENCE), encode(a_receipt()), orjson.dumps(json.loads(encode(A_PRESENCE)) | wrong)])
+    assert (state.unreadable, [one["honoured"] for one in state.summary()["mirrors"]]) == (1, [1])
+
+
 # -- a mirror ------------------------------------------------------------------------------------------------------------
 
 
