@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from syncer.journal import Topic, partition_of
-from syncer.manifest import HOUR, PUBLIC_KEY, SIGNATURE, Manifest, Span, decode, named
+from syncer.manifest import HOUR, PUBLIC_KEY, SIGNATURE, Manifest, Span, decode, digest, named
 from syncer.signing import is_signed
 
 if TYPE_CHECKING:
@@ -56,6 +56,10 @@ class Task:
     public_keys: Collection[str]
     wikis: Sequence[str]
     told: Callable[[int], None] = lambda _: None
+
+    def digest(self, record: Stored) -> str:
+        """The hash of a record as it was published; what it says of that itself counts only where records are rewritten."""
+        return record.digest if self.journal.rewrites else digest(record.value, {}, "")
 
     async def records(self, topic: Topic, partition: int, upto: int) -> AsyncIterator[Stored]:
         """The records of these wikis before an offset."""
@@ -120,7 +124,7 @@ class _Partition:
 
     def _believed(self, record: Stored) -> Manifest | None:
         """A manifest that one of the pinned keys has signed for this journal and this place."""
-        wiki_id, hour, key = record.headers["wiki"], record.key.partition(":")[2], record.headers.get(PUBLIC_KEY, "")
+        wiki_id, hour, key = record.headers.get("wiki", ""), record.key.partition(":")[2], record.headers.get(PUBLIC_KEY, "")
         if key not in self.task.public_keys:
             self._fault(wiki_id, hour, "signature", f"offset {record.offset} is signed with the key {key or 'of nobody'}")
             return None
@@ -166,7 +170,7 @@ class _Partition:
             while wiki.waiting and record.offset >= wiki.waiting[0].to:
                 self._compare(wiki, start)
             if wiki.waiting and record.offset >= wiki.waiting[0].start:
-                wiki.span.take(record.offset, record.key, record.headers.get("kind", ""), record.digest)
+                wiki.span.take(record.offset, record.key, record.headers.get("kind", ""), self.task.digest(record))
             else:
                 self._untold(wiki, record)
         for wiki_id, wiki in self.wikis.items():

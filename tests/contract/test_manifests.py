@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ import pytest
 from syncer import signing
 from syncer.enrich import manifests as making
 from syncer.errors import Superseded
-from syncer.journal import open_journal, partition_of
+from syncer.journal import Topic, open_journal, partition_of
 from syncer.manifest import Mark
 from syncer.mirror.manifests import Task, check
 from syncer.store import Store
@@ -21,10 +22,10 @@ from tests.following import follow
 from tests.manifesting import Hub, three_hours
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
-    from syncer.journal import Journal
+    from syncer.journal import Journal, Stored
     from syncer.mirror.manifests import Checked
     from tests.kafka import Kafka
 
@@ -65,6 +66,28 @@ async def test_what_is_told_is_found_right(hub: Hub, tmp_path: Path) -> None:
     assert not found.faults
     assert found.manifests == {"right": 3, "wrong": 0, "cut": 0, "ahead": 0}
     assert [value["records"] for _, value in await hub.told()] == [2, 2, 2]
+
+
+async def test_a_record_does_not_say_itself_what_was_published(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever carries records to a partner alters one, and puts the hash of what it was beside it. Only a journal that is
+    rewritten does so itself, and what is in that file is the hub's own word.
+    """
+    await three_hours(hub)
+    read, altered = hub.journal.read, list[int]()
+
+    async def carried(topic: Topic, *where: int, **more: int) -> Sequence[Stored]:
+        records = await read(topic, *where, **more)
+        if topic is not Topic.MUTATIONS or not records:
+            return records
+        first = records[0]
+        altered.append(first.offset)
+        headers = {**first.headers, "published_sha256": first.digest}
+        return [replace(first, value=first.value.replace(b"a comment", b"no comment"), headers=headers), *records[1:]]
+
+    monkeypatch.setattr(hub.journal, "read", carried)
+    found = await checked(hub, tmp_path)
+    assert altered
+    assert [fault.fault for fault in found.faults] == ([] if hub.journal.rewrites else ["altered record"])
 
 
 async def test_who_was_superseded_tells_nothing(hub: Hub, tmp_path: Path) -> None:

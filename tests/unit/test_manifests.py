@@ -250,6 +250,10 @@ async def it_is_no_manifest(hub: Hub) -> None:
     execute(hub, 'UPDATE manifests SET value = ?, packed = 0, headers = ? WHERE "offset" = 3', value, headers)
 
 
+async def a_manifest_is_of_no_wiki(hub: Hub) -> None:
+    execute(hub, "UPDATE manifests SET headers = '{}' WHERE \"offset\" = 3")
+
+
 async def a_gap_is_known(hub: Hub) -> None:
     hub.settler.learn(((None, GAP[0]), GAP), {"otherwiki": frozenset({GAP})})
     other = Pages("otherwiki")
@@ -272,6 +276,7 @@ WRONG: dict[str, tuple[Tamper, list[str]]] = {
     "nobody has signed": (nobody_has_signed, ["signature"]),
     "it is of another wiki": (it_is_of_another_wiki, ["place"]),
     "it is no manifest": (it_is_no_manifest, ["unreadable"]),
+    "a manifest is of no wiki": (a_manifest_is_of_no_wiki, ["signature"]),
     "a gap is known": (a_gap_is_known, ["gap"]),
 }
 
@@ -286,7 +291,7 @@ def test_what_is_wrong_is_told(name: str, tmp_path: Path, monkeypatch: pytest.Mo
 
     found = checking(monkeypatch, tmp_path, act)
     assert faults(found) == expected
-    assert all(fault.wiki_id in {WIKI, "otherwiki"} and fault.detail for fault in found.faults)
+    assert all(fault.wiki_id in {WIKI, "otherwiki", ""} and fault.detail for fault in found.faults)
 
 
 def test_whose_key_is_not_pinned_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
