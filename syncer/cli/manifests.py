@@ -13,6 +13,7 @@ from syncer import sqlite
 from syncer.cli import app, options, print_columns, print_json, run_async, stderr, stdout
 from syncer.errors import Misconfigured, ResumeLost
 from syncer.journal import open_journal
+from syncer.mirror.bootstrap import check_bootstrapped
 from syncer.mirror.manifests import Checked, Task, check
 from syncer.signing import signer
 from syncer.store import Store
@@ -67,7 +68,8 @@ async def _check(settings: Settings, wiki: str | None) -> Checked:
 
 
 def check_journal(store: Store, identity: str) -> None:
-    """Raise ResumeLost where a mirror is not of this journal."""
+    """Raise ResumeLost where a mirror is not of this journal, Misconfigured where it has not all that it begins with."""
+    check_bootstrapped(store)
     if (known := store.meta("journal")) != identity:
         hint = "correct journal.url or mirror.path"
         raise ResumeLost(f"the mirror belongs to journal {known}, this is journal {identity}", hint=hint)

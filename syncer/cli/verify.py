@@ -16,6 +16,7 @@ from syncer.cli.mirror import Wiki, api, mirror, reading
 from syncer.errors import Misconfigured
 from syncer.journal import open_journal
 from syncer.mirror import against_hub as hub
+from syncer.mirror.bootstrap import check_bootstrapped
 from syncer.mirror.reading import verify as verify_pages
 from syncer.store import Store
 
@@ -97,6 +98,7 @@ async def _compare(settings: Settings, wiki: str | None, most: int | None, found
     try:
         with closing(Store(path)) as store, Progress(console=stderr, disable=not stderr.is_terminal) as progress:
             store.bind(journal.identity)
+            check_bootstrapped(store)
             bar = progress.add_task("reading the journal", total=None)
             compared = await hub.compare(journal, store, scope, most, lambda read: progress.advance(bar, read))
         found.counts, found.wrong = compared.counts, compared.wrong

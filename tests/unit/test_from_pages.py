@@ -281,6 +281,9 @@ def test_killed_anywhere_it_goes_on(place: Place, run: Run, kept: int, fault: st
     assert told(place.start(*COMMAND, TEST_FAULT=fatal, **OWN)).code == -9
     refused = run("mirror", "follow", "--until-idle", "0.1", **OWN)
     assert (refused.code, "--from-pages" in refused.err) == (78, True)
+    for verb in (("status",), ("verify", "--against-hub", "all")):  # of what it has not yet, nothing is missing
+        refused = run("mirror", *verb, **OWN)
+        assert (refused.code, "--from-pages" in refused.err) == (78, True)
     said = run(*COMMAND, "--json", **OWN)
     assert said.code == 0, said.err
     assert said.lines[0]["read"] == left
