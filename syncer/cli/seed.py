@@ -120,6 +120,8 @@ def _check(settings: WikiSettings, wikis: Mapping[Path, Wiki], known: Mapping[st
             raise Misconfigured(f"{path} is of {wiki.domain}, which may not be asked", hint="add it to wiki.domains")
         if known.get(wiki.wiki_id, wiki.domain) != wiki.domain:
             raise Misconfigured(f"{path} says that {wiki.wiki_id} is at {wiki.domain}: it is at {known[wiki.wiki_id]}")
+        if wiki.wiki_id not in known and (other := next((one for one, at in known.items() if at == wiki.domain), None)):
+            raise Misconfigured(f"{path} says that {wiki.wiki_id} is at {wiki.domain}: that is {other}")
 
 
 def _judge(settings: WikiSettings, store: Store, wiki: Wiki, page: Page, tally: Tally) -> Change | None:

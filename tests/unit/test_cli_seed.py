@@ -88,6 +88,7 @@ def test_several_dumps_of_several_wikis(run: Run, place: Place) -> None:
         ({"WIKI__INCLUDE": "*.wikisource.org"}, "add it to wiki.include"),
         ({"WIKI__DOMAINS": "wikisource.org"}, "add it to wiki.domains"),
         ({"domain": "other.wikipedia.org"}, "it is at test.wikipedia.org"),
+        ({"wiki": "misnamed"}, "that is testwiki"),
         ({"wiki": ""}, "does not say of which wiki"),
     ],
 )
